@@ -1,0 +1,1 @@
+"""HTTP: parse, call, answer. One module per resource."""

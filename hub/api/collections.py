@@ -1,0 +1,196 @@
+"""OGC API – Features, Part 1: landing page, conformance, collections, items."""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub.api.features import MEDIA_TYPES, read_features
+from hub.api.openapi import GEOJSON
+from hub.api.parameters import only, page_query, record_id
+from hub.api.services import Shared, authorise, reader_of, services
+from hub.audit.leaf import instant
+from hub.errors import InvalidRequest, TooLarge, WrongMediaType
+from hub.sharing.publish import Published
+
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+CONFORMS_TO = [f"http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/{name}" for name in ("core", "oas30", "geojson")]
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, NO_STORE, "application/json")
+
+
+def _link(rel: str, href: str, media: str, title: str) -> dict[str, str]:
+    return {"rel": rel, "href": href, "type": media, "title": title}
+
+
+def landing(request: Request) -> Response:
+    """Where everything is."""
+    only(request, ())
+    base = services(request).settings.base_url
+    return _json(
+        {
+            "title": "Concord",
+            "description": "Incident reports that partner organisations share under their agreements.",
+            "links": [
+                _link("self", f"{base}/", "application/json", "This document"),
+                _link("service-desc", f"{base}/api", "application/vnd.oai.openapi+json;version=3.0", "The API's definition"),
+                _link("conformance", f"{base}/conformance", "application/json", "Conformance classes"),
+                _link("data", f"{base}/collections", "application/json", "The collections"),
+            ],
+        }
+    )
+
+
+def conformance(request: Request) -> Response:
+    """The conformance classes of OGC API – Features that the hub meets."""
+    only(request, ())
+    return _json({"conformsTo": CONFORMS_TO})
+
+
+def collections(request: Request) -> Response:
+    """The datasets. Says nothing of their records: not how many, not where."""
+    only(request, ())
+    called = services(request)
+    base = called.settings.base_url
+    return _json(
+        {
+            "links": [_link("self", f"{base}/collections", "application/json", "This document")],
+            "collections": [_collection(base, shared) for shared in called.datasets.values()],
+        }
+    )
+
+
+def collection(request: Request) -> Response:
+    """One dataset."""
+    only(request, ())
+    called = services(request)
+    return _json(_collection(called.settings.base_url, called.shared(request.path_params["name"])))
+
+
+def _collection(base: str, shared: Shared) -> dict[str, Any]:
+    here = f"{base}/collections/{shared.name}"
+    return {
+        "id": shared.name,
+        "title": shared.name.capitalize(),
+        "description": (shared.dataset.__doc__ or "").strip().splitlines()[0],
+        "itemType": "feature",
+        "crs": [CRS84],
+        "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]], "crs": CRS84}},
+        "links": [
+            _link("self", here, "application/json", "This document"),
+            _link("items", f"{here}/items", GEOJSON, "The records that are shared with you"),
+        ],
+    }
+
+
+def items(request: Request) -> Response:
+    """A page of the records that are shared with the reader."""
+    called = services(request)
+    shared = called.shared(request.path_params["name"])
+    token, by = authorise(request, "query")
+    query = page_query(request, shared.dataset, called.settings.page_limit)
+    page = shared.querying.page(reader_of(token, by), query)
+    here = f"{called.settings.base_url}/collections/{shared.name}/items"
+    asked = [(n, v) for n, v in request.query_params.multi_items() if n != "cursor"]
+    links = [_link("self", _with(here, request.query_params.multi_items()), GEOJSON, "This page")]
+    if page.next:
+        links.append(_link("next", _with(here, [*asked, ("cursor", page.next)]), GEOJSON, "The next page"))
+    head = orjson.dumps({"type": "FeatureCollection", "timeStamp": instant(page.at), "numberReturned": len(page.features), "links": links})
+    return Response(head[:-1] + b',"features":[' + ",".join(page.features).encode() + b"]}", 200, NO_STORE, GEOJSON)
+
+
+def _with(address: str, parameters: Sequence[tuple[str, str]]) -> str:
+    return f"{address}?{urlencode(parameters, safe=',:/')}" if parameters else address
+
+
+def item(request: Request) -> Response:
+    """One record. One that is absent and one that is not shared are one answer."""
+    called = services(request)
+    shared = called.shared(request.path_params["name"])
+    token, by = authorise(request, "query")
+    only(request, ())
+    feature = shared.querying.item(reader_of(token, by), record_id(request.path_params["id"]))
+    here = f"{called.settings.base_url}/collections/{shared.name}"
+    links = [
+        _link("self", f"{here}/items/{request.path_params['id']}", GEOJSON, "This record"),
+        _link("collection", here, "application/json", "Its collection"),
+    ]
+    return Response(feature[:-1].encode() + b',"links":' + orjson.dumps(links) + b"}", 200, NO_STORE, GEOJSON)
+
+
+async def publish(request: Request) -> Response:
+    """Takes a Feature or FeatureCollection; all of it lands, or nothing."""
+    called = services(request)
+    shared = called.shared(request.path_params["name"])
+    token, by = await run_in_threadpool(authorise, request, "publish")
+    only(request, ())
+    _check_media_type(request)
+    body = await read_body(request, called.settings.max_body_bytes)
+
+    def run() -> Published:
+        records = read_features(body, shared.dataset, called.settings.max_features)
+        return shared.publishing.publish(called.publisher(token, by), records)
+
+    published = await run_in_threadpool(run)
+    created = any(r.outcome == "created" for r in published.receipts)
+    return _json(_receipt(published), 201 if created else 200)
+
+
+def _receipt(published: Published) -> dict[str, Any]:
+    return {
+        "event": str(published.event),
+        "leaf": published.leaf,
+        "records": [
+            {"external_id": r.external_id, "id": str(r.id), "revision": r.rev, "revision_no": r.revision_no, "outcome": r.outcome}
+            for r in published.receipts
+        ],
+    }
+
+
+def _check_media_type(request: Request) -> None:
+    given = request.headers.get("content-type", "")
+    if given.split(";")[0].strip().lower() not in MEDIA_TYPES:
+        raise WrongMediaType(f"Send {' or '.join(MEDIA_TYPES)}, not {given[:100] or 'a body without Content-Type'}.", field="Content-Type")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise WrongMediaType("A compressed body is not read here.", field="Content-Encoding")
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """The body, given up as soon as it is over `most` bytes.
+
+    Raises:
+        TooLarge, InvalidRequest
+    """
+    length = request.headers.get("content-length", "0")
+    if not length.isdigit():
+        raise InvalidRequest("Content-Length is not a number.", field="Content-Length")
+    if int(length) > most:
+        raise TooLarge(f"The body is over {most:,} bytes.", field="body")
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise TooLarge(f"The body is over {most:,} bytes.", field="body")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def router() -> APIRouter:
+    """The routes. The OpenAPI document (hub/api/openapi.py) lists each dataset's literally, where clients look for them."""
+    routes = APIRouter(include_in_schema=False)
+    routes.add_api_route("/", landing, methods=["GET"])
+    routes.add_api_route("/conformance", conformance, methods=["GET"])
+    routes.add_api_route("/collections", collections, methods=["GET"])
+    routes.add_api_route("/collections/{name}", collection, methods=["GET"])
+    routes.add_api_route("/collections/{name}/items", items, methods=["GET"])
+    routes.add_api_route("/collections/{name}/items", publish, methods=["POST"])
+    routes.add_api_route("/collections/{name}/items/{id}", item, methods=["GET"])
+    return routes

@@ -1,0 +1,27 @@
+"""Is the process alive, can it serve. Neither touches anybody's data, so neither is logged."""
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub.api.collections import NO_STORE
+from hub.api.services import services
+
+
+async def healthz(_request: Request) -> Response:
+    """The process runs; asks nothing of any database, so that a hung one does not freeze it."""
+    return Response(b'{"status":"ok"}', 200, NO_STORE, "application/json")
+
+
+def readyz(request: Request) -> Response:
+    """Both databases answer and have the version this hub needs; 503 otherwise."""
+    services(request).ready()
+    return Response(orjson.dumps({"status": "ready"}), 200, NO_STORE, "application/json")
+
+
+def router() -> APIRouter:
+    routes = APIRouter(include_in_schema=False)
+    routes.add_api_route("/healthz", healthz, methods=["GET"])
+    routes.add_api_route("/readyz", readyz, methods=["GET"])
+    return routes

@@ -1,0 +1,183 @@
+"""The OpenAPI document, from the catalogue. It is OpenAPI 3.0: desktop GIS read no newer one, and look for literal paths."""
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub import __version__
+from hub.api.services import Services, services
+from hub.records import Record
+from hub.sharing.paths import filterable
+
+GEOJSON = "application/geo+json"
+MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
+_PROBLEM = {
+    "description": "A problem (RFC 9457)",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}},
+}
+
+
+def api(request: Request) -> Response:
+    """The OpenAPI document."""
+    return Response(orjson.dumps(document(services(request))), 200, {"Cache-Control": "no-store"}, MEDIA_TYPE)
+
+
+def router() -> APIRouter:
+    routes = APIRouter(include_in_schema=False)
+    routes.add_api_route("/api", api, methods=["GET"])
+    return routes
+
+
+def document(called: Services) -> dict[str, Any]:
+    """The whole document: every path that the hub answers."""
+    paths: dict[str, Any] = {
+        "/": {"get": _operation("landing", "Where everything is")},
+        "/conformance": {"get": _operation("conformance", "Conformance classes")},
+        "/api": {"get": _operation("api", "This document", MEDIA_TYPE)},
+        "/collections": {"get": _operation("collections", "The collections")},
+        "/oauth/token": {"post": _token()},
+        "/oauth/jwks": {"get": _operation("jwks", "The hub's public signing key")},
+        "/.well-known/oauth-authorization-server": {"get": _operation("metadata", "Authorization server metadata (RFC 8414)")},
+        "/audit/events": {
+            "get": _secured(
+                _operation(
+                    "auditEvents",
+                    "Leaves of the log: all for an auditor, else those about one's own data",
+                    statuses=(200, 400, 401, 403, 404, 503),
+                ),
+                "audit",
+                _audit_parameters(),
+            )
+        },
+        "/healthz": {"get": _operation("healthz", "The process runs")},
+        "/readyz": {"get": _operation("readyz", "The databases answer", statuses=(200, 503))},
+    }
+    for name, shared in called.datasets.items():
+        paths |= _dataset_paths(name, shared.dataset, called.settings.page_limit)
+    return {
+        "openapi": "3.0.3",
+        "info": {
+            "title": "Concord",
+            "version": __version__,
+            "description": "Incident reports that partners share under their agreements.",
+            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+        },
+        "servers": [{"url": called.settings.base_url}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "oauth": {
+                    "type": "oauth2",
+                    "flows": {
+                        "clientCredentials": {
+                            "tokenUrl": f"{called.settings.base_url}/oauth/token",
+                            "scopes": {"publish": "Publish records", "query": "Read what is shared", "audit": "Read the log"},
+                        }
+                    },
+                }
+            },
+        },
+    }
+
+
+def _dataset_paths(name: str, dataset: type[Record], max_limit: int) -> dict[str, Any]:
+    record_id = _parameter("id", "The record's id", {"type": "string", "format": "uuid"}, where="path")
+    read, write = (200, 400, 401, 403, 503), (200, 201, 400, 401, 403, 409, 413, 415, 422, 503)
+    post = _secured(
+        _operation(f"publish_{name}", "Publish a Feature or FeatureCollection: all of it lands, or nothing", statuses=write), "publish", []
+    )
+    post["requestBody"] = {"required": True, "content": {GEOJSON: {"schema": {"type": "object"}}}}
+    return {
+        f"/collections/{name}": {"get": _operation(f"describe_{name}", f"The collection {name}")},
+        f"/collections/{name}/items": {
+            "get": _secured(
+                _operation(f"items_{name}", "A page of the records that are shared with you", GEOJSON, read),
+                "query",
+                _items_parameters(dataset, max_limit),
+            ),
+            "post": post,
+        },
+        f"/collections/{name}/items/{{id}}": {
+            "get": _secured(_operation(f"item_{name}", "One record", GEOJSON, (*read, 404)), "query", [record_id]),
+        },
+    }
+
+
+def _operation(name: str, summary: str, media: str = "application/json", statuses: tuple[int, ...] = (200, 400)) -> dict[str, Any]:
+    good = {"description": summary, "content": {media: {"schema": {"type": "object"}}}}
+    return {"operationId": name, "summary": summary, "responses": {str(s): good if s < 300 else _PROBLEM for s in statuses}}
+
+
+def _secured(operation: dict[str, Any], scope: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    return operation | {"security": [{"oauth": [scope]}], "parameters": parameters}
+
+
+def _token() -> dict[str, Any]:
+    members = {name: {"type": "string"} for name in ("grant_type", "client_assertion_type", "client_assertion", "scope", "purpose")}
+    form = {"schema": {"type": "object", "properties": members, "required": list(members)[:3]}}
+    return _operation("token", "An access token (client credentials, private_key_jwt)", statuses=(200, 400, 401, 503)) | {
+        "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": form}}
+    }
+
+
+def _parameter(name: str, description: str, schema: dict[str, Any], *, where: str = "query") -> dict[str, Any]:
+    style = {"style": "form", "explode": False} if where == "query" else {}
+    return {"name": name, "in": where, "required": where == "path", "description": description, "schema": schema, **style}
+
+
+def _items_parameters(dataset: type[Record], max_limit: int) -> list[dict[str, Any]]:
+    """bbox, datetime, limit, cursor, and one parameter for each clear text or number field."""
+    found = [
+        _parameter(
+            "bbox",
+            "West, south, east, north in degrees (WGS 84). West greater than east crosses the antimeridian.",
+            {"type": "array", "minItems": 4, "maxItems": 4, "items": {"type": "number"}},
+        ),
+        _parameter("datetime", "A time, or from/until with `..` for an open end (RFC 3339). Tests the released time.", {"type": "string"}),
+        _parameter("limit", "Features on a page.", {"type": "integer", "minimum": 1, "maximum": max_limit, "default": 10}),
+        _parameter("cursor", "Where to go on: follow the link `next` instead of building it.", {"type": "string"}),
+    ]
+    for field in filterable(dataset):
+        items: dict[str, Any] = {"type": "integer" if field.kind == "number" else "string"}
+        if field.choices:
+            items["enum"] = sorted(field.choices)
+        found.append(
+            _parameter(
+                field.name, f"Exact values of {field.name}, comma-separated; tests what is released.", {"type": "array", "items": items}
+            )
+        )
+    return found
+
+
+def _audit_parameters() -> list[dict[str, Any]]:
+    text = {"type": "string"}
+    return [
+        _parameter("datetime", "A time, or from/until with `..` for an open end (RFC 3339).", text),
+        _parameter("organisation", "Who did it (slug).", text),
+        _parameter("owner", "Whose data it was about (slug); an owner may name itself alone.", text),
+        _parameter("type", "query, publish, token, refusal, mou-loaded, audit, unauthenticated.", text),
+        _parameter("record", "The id of a record: leaves that stored or disclosed it.", text | {"format": "uuid"}),
+        _parameter("before", "Leaves older than this one: follow the link `next`.", {"type": "integer"}),
+        _parameter("limit", "Leaves on a page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+    ]
+
+
+def _schemas() -> dict[str, Any]:
+    text, error = {"type": "string"}, {"type": "object", "properties": {"field": {"type": "string"}, "reason": {"type": "string"}}}
+    return {
+        "problem": {
+            "type": "object",
+            "required": ["type", "title", "status", "detail"],
+            "properties": {
+                "type": text,
+                "title": text,
+                "status": {"type": "integer"},
+                "detail": text,
+                "errors": {"type": "array", "items": error},
+            },
+        }
+    }

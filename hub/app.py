@@ -1,0 +1,155 @@
+"""Wires the hub: settings, databases, keys, flows, and the FastAPI application with its one error handler."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import sqlalchemy as sa
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from hub import __version__
+from hub.api import audit, collections, health, oauth, openapi, problems
+from hub.api.services import Services, Shared
+from hub.audit.failures import Failures
+from hub.audit.leaf import By
+from hub.audit.log import Log
+from hub.crypto.keyring import Keyring
+from hub.crypto.providers import FileRootKey
+from hub.datasets import DATASETS
+from hub.db import Database, connect, read_secrets, secret_file, transaction
+from hub.errors import HubError
+from hub.identity import organisations
+from hub.identity.server import TokenServer
+from hub.identity.token_key import TokenKey
+from hub.identity.tokens import AccessToken, Verifier
+from hub.settings import Settings
+from hub.sharing.publish import Publisher, Publishing
+from hub.sharing.query import Querying
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The administrator's addresses of the two databases."""
+
+    main: sa.URL
+    keys: sa.URL
+
+
+def open_root_key(settings: Settings) -> FileRootKey:
+    """The root key in the state folder, made on first use.
+
+    Raises:
+        Refused: the file can be read by others, is damaged, or the passphrase does not open it.
+    """
+    folder = settings.state_dir
+    if settings.root_key_passphrase is not None:
+        passphrase = settings.root_key_passphrase.get_secret_value()
+    else:
+        passphrase = secret_file(folder / "root.passphrase").hex()
+    path: Path = folder / "root.key"
+    return FileRootKey.open(path, passphrase) if path.exists() else FileRootKey.create(path, passphrase)
+
+
+def open_database(settings: Settings, addresses: Addresses) -> Database:
+    return connect(
+        addresses.main,
+        addresses.keys,
+        read_secrets(settings.state_dir),
+        pool_size=settings.pool_size,
+        timeout_s=settings.statement_timeout_s,
+    )
+
+
+def assemble(settings: Settings, addresses: Addresses, *, clock: Callable[[], datetime] = utc_now) -> tuple[Services, Database]:
+    """Everything the handlers call, and the database under it (to dispose of at the end)."""
+    database = open_database(settings, addresses)
+    keyring = Keyring(open_root_key(settings), database.keys)
+    key = TokenKey.load_or_create(settings.state_dir / "token.pem")
+    log = Log(database.auditor)
+    shared = {
+        name: Shared(
+            name,
+            dataset,
+            Publishing(name, dataset, database.writer, keyring, clock, uuid4),
+            Querying(name, dataset, database.reader, keyring, database.secrets.context, settings.seal_ttl_s),
+        )
+        for name, dataset in DATASETS.items()
+    }
+    audience = f"{settings.base_url}/"
+    called = Services(
+        settings=settings,
+        datasets=shared,
+        log=log,
+        failures=Failures(log),
+        tokens=TokenServer(
+            database.writer, key, settings.base_url, f"{settings.base_url}/oauth/token", audience, settings.token_ttl_s, clock
+        ),
+        token_key=key,
+        verifier=Verifier(settings.base_url, audience, key.public),
+        publisher=_publishers(database.writer),
+        ready=_readiness(database, keyring),
+        clock=clock,
+    )
+    return called, database
+
+
+def _publishers(engine: sa.Engine) -> Callable[[AccessToken, By], Publisher]:
+    known: dict[str, Publisher] = {}
+
+    def publisher(token: AccessToken, by: By) -> Publisher:
+        slug = token.organisation
+        if slug not in known:
+            found = organisations.get(engine, slug)
+            known[slug] = Publisher(found.id, found.uid, found.slug, By())
+        return Publisher(known[slug].number, known[slug].uid, slug, by)
+
+    return publisher
+
+
+def _readiness(database: Database, keyring: Keyring) -> Callable[[], None]:
+    def ready() -> None:
+        with transaction(database.reader) as tx:
+            tx.rows("select * from hub.admit('')")
+        keyring.check()
+
+    return ready
+
+
+def application(called: Services, close: Callable[[], None]) -> FastAPI:
+    """The FastAPI application; `close` is called when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        with suppress(HubError):  # the database may be gone by now
+            called.failures.flush(called.clock())
+        close()
+
+    app = FastAPI(
+        title="Concord", version=__version__, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    app.state.services = called
+    for module in (health, oauth, collections, audit, openapi):
+        app.include_router(module.router())
+    app.add_exception_handler(HubError, problems.of_hub_error)
+    app.add_exception_handler(HTTPException, problems.of_http_exception)
+    app.add_exception_handler(Exception, problems.of_defect)
+    return app
+
+
+def create(settings: Settings, addresses: Addresses) -> FastAPI:
+    """The application of a serving process.
+
+    Raises:
+        Refused: a key file or setting is doubtful.
+    """
+    called, database = assemble(settings, addresses)
+    return application(called, database.dispose)

@@ -1,0 +1,1 @@
+"""The audit log: leaves, their tree, and the one way in."""

@@ -1,0 +1,1 @@
+"""Field-level encryption: `envelope` (pure formats), `providers` (root keys), `keyring` (KEKs, DEKs, their store)."""

@@ -1,0 +1,331 @@
+"""KEKs, DEKs and the keys database: seals and opens fields in batches.
+
+Root key → KEK per (owner, class, retention bucket, epoch) → DEK per (record revision, class) → fields. KEKs stay
+unwrapped in memory once used; DEKs don't, so deleting a DEK row takes effect with the next read.
+
+A DEK is committed before the ciphertext made with it is returned, and its row is never replaced. A publish that is
+retried with the same record and revision, or that races another one, seals under the DEK that is already there: nobody
+knows whether the earlier attempt was committed, and ciphertext under either attempt must open. (Nonces are random, so
+using a DEK twice is safe. The row keeps the retention bucket of the first attempt.)
+"""
+
+import hmac
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import field as attribute
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID, uuid5
+
+from sqlalchemy import Connection, Engine, Row, TextClause, text
+
+from hub.crypto.envelope import (
+    Context,
+    FieldKey,
+    Kek,
+    kek_aad,
+    open_field,
+    seal_field,
+    unwrap_dek,
+    wrap_dek,
+)
+from hub.crypto.providers import RootKey
+from hub.db import passing_faults
+from hub.errors import NotShared, Refused, Tampered
+
+HUB: Final = UUID(int=0)
+"""Owner of the hub's own keys: of MAC keys (class 0) and of the audit log's literals."""
+MAC_CLASS: Final = 0
+AUDIT_CLASS: Final = 32767
+"""The largest class that a smallint column holds. The catalogue numbers its own from 1 up to below this."""
+_MONTHS: Final = UUID("6e2f6a0c-6a55-4f0e-9a53-0f4b1d0c7c11")
+
+_CURRENT_KEKS = text("""
+    SELECT DISTINCT ON (k.owner, k.class, k.bucket) k.kek_id, k.owner, k.class, k.bucket, k.epoch, k.wrapped
+    FROM unnest(CAST(:owners AS uuid[]), CAST(:classes AS int[]), CAST(:buckets AS text[]))
+         AS want(owner, class, bucket)
+    JOIN keys.kek k USING (owner, class, bucket)
+    ORDER BY k.owner, k.class, k.bucket, k.epoch DESC""")
+_KEKS_BY_ID = text("""
+    SELECT kek_id, owner, class, bucket, epoch, wrapped FROM keys.kek WHERE kek_id = ANY(CAST(:ids AS int[]))""")
+_ANY_KEK = text("SELECT kek_id, owner, class, bucket, epoch, wrapped FROM keys.kek ORDER BY kek_id LIMIT 1")
+_ADD_KEK = text("""
+    INSERT INTO keys.kek (owner, class, bucket, epoch, wrapped)
+    VALUES (CAST(:owner AS uuid), :class, :bucket, :epoch, :wrapped)
+    ON CONFLICT (owner, class, bucket, epoch) DO NOTHING""")
+_ADD_DEKS = text("""
+    INSERT INTO keys.dek (record, class, rev, kek_id, row)
+    SELECT * FROM unnest(CAST(:records AS uuid[]), CAST(:classes AS int[]), CAST(:revs AS int[]),
+                         CAST(:kek_ids AS int[]), CAST(:rows AS bytea[]))
+    ON CONFLICT (record, class, rev) DO NOTHING""")
+_DEKS = text("""
+    SELECT want.n, d.kek_id, d.row
+    FROM unnest(CAST(:records AS uuid[]), CAST(:classes AS int[]), CAST(:revs AS int[]))
+         WITH ORDINALITY AS want(record, class, rev, n)
+    JOIN keys.dek d USING (record, class, rev)""")
+
+
+class Shredded(NotShared):
+    """The keys of `records` are gone for good: to a reader the same as absent."""
+
+    def __init__(self, records: Collection[UUID]) -> None:
+        super().__init__()
+        self.records = frozenset(records)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """One record revision to seal. `bucket` is its retention bucket; `fields` is field number → (class, plaintext)."""
+
+    owner: UUID
+    record: UUID
+    rev: int
+    schema: int
+    bucket: str
+    fields: Mapping[int, tuple[int, bytes]] = attribute(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """One sealed field to open; `schema` and `field` as it was sealed."""
+
+    owner: UUID
+    record: UUID
+    rev: int
+    schema: int
+    cls: int
+    field: int
+    blob: bytes = attribute(repr=False)
+
+
+class _Dek(NamedTuple):
+    """Which DEK: of one class of one record revision."""
+
+    owner: UUID
+    record: UUID
+    cls: int
+    rev: int
+
+    def context(self) -> Context:
+        return Context(self.owner.bytes, self.record.bytes, self.cls, self.rev)
+
+
+class _Group(NamedTuple):
+    """Which KEK, whatever its epoch."""
+
+    owner: UUID
+    cls: int
+    bucket: str
+
+
+_Open = tuple[FieldKey, Context]
+_Row = Row[*tuple[Any, ...]]
+
+
+class Keyring:
+    """Every method raises Unavailable when the keys database can't be reached, and Tampered for keys that don't verify.
+
+    `engine` must hide its parameters: a wrapped key in a log would outlive its shredding.
+    """
+
+    def __init__(self, root: RootKey, engine: Engine, random: Callable[[int], bytes] = os.urandom) -> None:
+        if not engine.hide_parameters:
+            raise ValueError("the engine of the keys database needs hide_parameters=True")
+        self._root, self._engine, self._random = root, engine, random
+        self._keks: dict[int, Kek] = {}
+        self._current: dict[_Group, Kek] = {}
+        self._macs: dict[str, bytes] = {}
+        self._months: dict[_Dek, _Open] = {}
+
+    def __repr__(self) -> str:
+        return f"Keyring({len(self._keks)} KEKs, hidden)"
+
+    def check(self) -> None:
+        """For start-up. Raises Refused when the root key is not the one that this keys database was filled with."""
+        try:
+            for row in self._read(_ANY_KEK):
+                self._unwrap(row)
+        except Tampered:
+            raise Refused("The root key does not fit the keys database: it may be another hub's.") from None
+
+    def seal_batch(self, items: Sequence[Sealing]) -> list[dict[int, bytes]]:
+        """Per item its field number → ciphertext. The DEKs are durable on return; the record may be committed after."""
+        wanted = {
+            _Dek(item.owner, item.record, _catalogued(cls), item.rev): item.bucket
+            for item in items
+            for cls in {cls for cls, _ in item.fields.values()}
+        }
+        keys = self._provide(wanted)
+        nonces = self._draw(sum(len(item.fields) for item in items), 12)
+        return [_seal(item, keys, nonces) for item in items]
+
+    def open_batch(self, items: Sequence[Opening]) -> list[bytes]:
+        """Plaintexts in the order of `items`. Raises Shredded if any DEK is gone; then nothing is opened."""
+        names = [_Dek(item.owner, item.record, item.cls, item.rev) for item in items]
+        keys = self._fetch(list(dict.fromkeys(names)))
+        opened = []
+        for name, item in zip(names, items, strict=True):
+            key, context = keys[name]
+            opened.append(open_field(key, item.blob, context, item.field, item.schema))
+        return opened
+
+    def mac(self, label: str, owner: UUID, data: bytes) -> bytes:
+        """HMAC-SHA-256, stable over restarts; unrelated between labels (a key each) and between owners."""
+        key = self._macs.get(label)
+        if key is None:
+            (row,) = self._ensure({_Group(HUB, MAC_CLASS, f"mac:{label}")})
+            key = self._macs[label] = self._unwrap(row)
+        return hmac.digest(key, b"HUBMAC1\0" + owner.bytes + data, "sha256")
+
+    def seal_literals(self, event: UUID, at: datetime, plaintext: bytes) -> bytes:
+        """Seal an audit event's literals under the DEK of its month (UTC). `at` is aware."""
+        month = _month(at)
+        if month not in self._months:
+            self._months[month] = self._provide({month: "audit"})[month]
+        return seal_field(self._months[month][0], plaintext, self._random(12), _of_event(event), 0, 0)
+
+    def open_literals(self, event: UUID, at: datetime, blob: bytes) -> bytes:
+        """Raises Shredded when that month's DEK is gone."""
+        month = _month(at)
+        return open_field(self._fetch([month])[month][0], blob, _of_event(event), 0, 0)
+
+    def _provide(self, wanted: Mapping[_Dek, str]) -> dict[_Dek, _Open]:
+        """Keys to seal with, by DEK: new ones, committed; or, where the revision has one already, that one."""
+        keks = self._keks_of({_Group(dek.owner, dek.cls, bucket) for dek, bucket in wanted.items()})
+        keys: dict[_Dek, _Open] = {}
+        rows: list[tuple[_Dek, int, bytes]] = []
+        for (dek, bucket), secret, nonce in zip(
+            wanted.items(), self._draw(len(wanted), 32), self._draw(len(wanted), 12), strict=True
+        ):
+            kek, context = keks[_Group(dek.owner, dek.cls, bucket)], dek.context()
+            row, key = wrap_dek(kek, secret, nonce, context)
+            rows.append((dek, kek.kek_id, row))
+            keys[dek] = key, context
+        return keys if self._store(rows) == len(rows) else self._fetch(list(wanted))
+
+    def _store(self, rows: list[tuple[_Dek, int, bytes]]) -> int:
+        """How many were new. Sorted, so that two batches with rows in common wait for each other, not in a circle."""
+        if not rows:
+            return 0
+        rows.sort(key=lambda entry: (entry[0].record.bytes, entry[0].cls, entry[0].rev))
+        values = {
+            **_columns([dek for dek, _, _ in rows]),
+            "kek_ids": [kek_id for _, kek_id, _ in rows],
+            "rows": [row for _, _, row in rows],
+        }
+        with self._transaction() as transaction:
+            return transaction.execute(_ADD_DEKS, values).rowcount
+
+    def _fetch(self, wanted: list[_Dek]) -> dict[_Dek, _Open]:
+        """Existing keys by DEK, in one query (and one for KEKs not met before). Raises Shredded."""
+        if not wanted:
+            return {}
+        rows = {wanted[n - 1]: (kek_id, bytes(row)) for n, kek_id, row in self._read(_DEKS, **_columns(wanted))}
+        if len(rows) < len(wanted):
+            raise Shredded({dek.record for dek in wanted if dek not in rows})
+        self._load_keks({kek_id for kek_id, _ in rows.values()})
+        keys: dict[_Dek, _Open] = {}
+        for dek, (kek_id, row) in rows.items():
+            kek, context = self._keks.get(kek_id), dek.context()
+            if kek is None:  # a foreign key points at it, so it was destroyed between the two queries
+                raise Shredded({dek.record})
+            keys[dek] = unwrap_dek(kek, row, context), context
+        return keys
+
+    def _keks_of(self, groups: set[_Group]) -> dict[_Group, Kek]:
+        missing = groups - self._current.keys()
+        if missing:
+            for row in self._ensure(missing):
+                self._current[_group(row)] = self._keep(row)
+        return {group: self._current[group] for group in groups}
+
+    def _load_keks(self, ids: set[int]) -> None:
+        missing = ids - self._keks.keys()
+        if missing:
+            for row in self._read(_KEKS_BY_ID, ids=list(missing)):
+                self._keep(row)
+
+    def _keep(self, row: _Row) -> Kek:
+        kek = self._keks.get(row.kek_id)
+        if kek is None:
+            kek = self._keks[row.kek_id] = Kek(row.kek_id, self._unwrap(row))
+        return kek
+
+    def _unwrap(self, row: _Row) -> bytes:
+        group = _group(row)
+        return self._root.unwrap(bytes(row.wrapped), kek_aad(group.owner.bytes, group.cls, group.bucket, row.epoch))
+
+    def _ensure(self, groups: set[_Group]) -> Sequence[_Row]:
+        """The newest KEK of each group, made if there is none; of two processes that make one, one wins for both."""
+        rows = self._newest(groups)
+        missing = groups - {_group(row) for row in rows}
+        if not missing:
+            return rows
+        with self._transaction() as transaction:
+            transaction.execute(_ADD_KEK, [self._new_kek(group) for group in sorted(missing)])
+        return self._newest(groups)
+
+    def _newest(self, groups: set[_Group]) -> Sequence[_Row]:
+        named = list(groups)
+        return self._read(
+            _CURRENT_KEKS,
+            owners=[str(group.owner) for group in named],
+            classes=[group.cls for group in named],
+            buckets=[group.bucket for group in named],
+        )
+
+    def _new_kek(self, group: _Group) -> dict[str, object]:
+        wrapped = self._root.wrap(self._random(32), kek_aad(group.owner.bytes, group.cls, group.bucket, 1))
+        return {"owner": str(group.owner), "class": group.cls, "bucket": group.bucket, "epoch": 1, "wrapped": wrapped}
+
+    def _draw(self, count: int, size: int) -> Iterator[bytes]:
+        """`count` random strings out of one call: one per nonce would cost as much as the encryption."""
+        pool = self._random(count * size)
+        return (pool[start : start + size] for start in range(0, count * size, size))
+
+    def _read(self, query: TextClause, **values: object) -> Sequence[_Row]:
+        with self._transaction() as transaction:
+            return transaction.execute(query, values).all()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with passing_faults(), self._engine.begin() as connection:
+            yield connection
+
+
+def _seal(item: Sealing, keys: Mapping[_Dek, _Open], nonces: Iterator[bytes]) -> dict[int, bytes]:
+    sealed = {}
+    for number, (cls, plaintext) in item.fields.items():
+        key, context = keys[_Dek(item.owner, item.record, cls, item.rev)]
+        sealed[number] = seal_field(key, plaintext, next(nonces), context, number, item.schema)
+    return sealed
+
+
+def _columns(deks: Sequence[_Dek]) -> dict[str, object]:
+    return {
+        "records": [str(dek.record) for dek in deks],
+        "classes": [dek.cls for dek in deks],
+        "revs": [dek.rev for dek in deks],
+    }
+
+
+def _group(row: _Row) -> _Group:
+    return _Group(UUID(str(row.owner)), getattr(row, "class"), row.bucket)
+
+
+def _catalogued(cls: int) -> int:
+    if not MAC_CLASS < cls < AUDIT_CLASS:
+        raise ValueError(f"class {cls} is not one that a dataset may use")
+    return cls
+
+
+def _month(at: datetime) -> _Dek:
+    if at.tzinfo is None:
+        raise ValueError("an audit event's time is aware")
+    return _Dek(HUB, uuid5(_MONTHS, f"{at.astimezone(UTC):%Y-%m}"), AUDIT_CLASS, 1)
+
+
+def _of_event(event: UUID) -> Context:
+    return Context(HUB.bytes, event.bytes, AUDIT_CLASS, 1)

@@ -1,0 +1,275 @@
+"""Ways to the database: one pool of connections per role, migrations, and the secrets that PostgreSQL shares with the hub.
+
+Nobody runs as the owner: `reader` holds rights on released views only, `writer` fills inboxes, `auditor` reads the log, `keys`
+reaches nothing but the keys database.
+"""
+
+import hmac
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from psycopg2 import sql
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from hub.errors import Refused, Unavailable
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+ROLES = ("hub_reader", "hub_writer", "hub_auditor")
+KEYS_ROLE = "hub_keys"
+LEAST_VERSION = 15
+# PostgreSQL's: server gone or starting, disk full, out of memory, statement ended, lock not had in time.
+_PASSING = ("08", "53", "57", "58", "55P03")
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What the hub and its databases both know. Made once, mode 0600, in the state folder."""
+
+    roles: bytes
+    context: bytes
+
+    def password(self, role: str) -> str:
+        return hmac.digest(self.roles, role.encode(), "sha256").hex()
+
+
+@dataclass(frozen=True)
+class Database:
+    """The engines of one process."""
+
+    reader: sa.Engine
+    writer: sa.Engine
+    auditor: sa.Engine
+    keys: sa.Engine
+    secrets: Secrets
+
+    def dispose(self) -> None:
+        for engine in (self.reader, self.writer, self.auditor, self.keys):
+            engine.dispose()
+
+
+def read_secrets(folder: Path) -> Secrets:
+    """The secrets in `folder`, made when they are missing.
+
+    Raises:
+        Refused: the folder can't be written, or a secret can be read by others.
+    """
+    return Secrets(secret_file(folder / "roles.key"), secret_file(folder / "context.key"))
+
+
+def secret_file(path: Path) -> bytes:
+    """32 random bytes kept at `path` (mode 0600), made on first use."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except FileExistsError:
+            pass
+        else:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(32))
+        if path.stat().st_mode & 0o077:
+            raise Refused(f"{path} can be read by other users; make it mode 0600")
+        return path.read_bytes()
+    except OSError as error:
+        raise Refused(f"the state folder can't be used: {path}: {error.strerror}") from None
+
+
+def connect(main: sa.URL, keys: sa.URL, shared: Secrets, *, pool_size: int = 8, timeout_s: int = 30) -> Database:
+    """Engines for every role; `main` and `keys` are the administrator's addresses, whose user and password are not used."""
+
+    def engine(url: sa.URL, role: str) -> sa.Engine:
+        return sa.create_engine(
+            url.set(username=role, password=shared.password(role)),
+            hide_parameters=True,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_use_lifo=True,
+            connect_args={"connect_timeout": 5, "application_name": role, "options": f"-c statement_timeout={timeout_s}s"},
+        )
+
+    return Database(
+        reader=engine(main, "hub_reader"),
+        writer=engine(main, "hub_writer"),
+        auditor=engine(main, "hub_auditor"),
+        keys=engine(keys, KEYS_ROLE),
+        secrets=shared,
+    )
+
+
+class Transaction:
+    """One transaction on a raw psycopg2 connection."""
+
+    def __init__(self, connection: Any, known: dict[str, Any]) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._prepared: set[str] = known.setdefault("prepared", set())
+
+    def rows(self, statement: str, arguments: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """Runs one message; of several statements in it the rows of the last are given."""
+        self._cursor.execute(statement, arguments)
+        return self._cursor.fetchall() if self._cursor.description else []
+
+    def prepare(self, name: str, text: str) -> None:
+        """Prepares `text` as `name` in this session, once: planning a released view costs more than reading a page of it."""
+        if name not in self._prepared:
+            self._cursor.execute(f"prepare {name} {text}")
+            self._prepared.add(name)
+
+    def copy(self, statement: str, file: Any) -> None:
+        self._cursor.copy_expert(statement, file)
+
+
+@contextmanager
+def transaction(engine: sa.Engine) -> Iterator[Transaction]:
+    """A raw connection of `engine` in autocommit: the caller says BEGIN and COMMIT, in the message where they cost nothing. A
+    transaction that is open at the end is rolled back.
+
+    Raises:
+        Unavailable: the database is down, restarting, full, or too busy to give a connection in time.
+    """
+    with passing_faults():
+        pooled = engine.raw_connection()
+        connection = pooled.dbapi_connection
+        try:
+            if connection is None:
+                raise Unavailable("The database gave no connection.")
+            connection.autocommit = True
+            yield Transaction(connection, pooled.info)
+        except BaseException:
+            # A connection that failed mid-way is not worth finding out about.
+            if connection is not None and (connection.closed or not _rolled_back(connection)):
+                pooled.invalidate()
+            raise
+        else:
+            _rolled_back(connection)
+        finally:
+            if connection is not None and pooled.is_valid and not connection.closed:
+                connection.autocommit = False
+            pooled.close()
+
+
+def _rolled_back(connection: Any) -> bool:
+    if connection.closed:
+        return False
+    if connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("rollback")
+        except psycopg2.Error:
+            return False
+    return True
+
+
+@contextmanager
+def passing_faults() -> Iterator[None]:
+    """Turns a fault of the database that passes by itself into Unavailable (503); others are defects and stay what they are."""
+    try:
+        yield
+    except PoolTimeout:
+        raise Unavailable("All database connections are busy; try again shortly.") from None
+    except (psycopg2.Error, DBAPIError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        code = getattr(cause, "pgcode", None) or ""
+        lost = isinstance(cause, psycopg2.OperationalError | psycopg2.InterfaceError) and not code
+        if lost or code.startswith(_PASSING):
+            raise Unavailable("The database is not reachable or out of room; nothing was disclosed. Try again shortly.") from error
+        raise
+
+
+def migrate(main: sa.URL, keys: sa.URL, shared: Secrets) -> None:
+    """Brings both databases to this version, making them when missing. Run as their administrator; doing it twice is harmless.
+
+    Raises:
+        Refused: the server is too old, lacks an extension, or the user may not do it; one sentence each.
+    """
+    for url in (main, keys):
+        _create_database(url)
+    _upgrade(main, "hub")
+    _upgrade(keys, "keys")
+    with _administrator(main) as connection:
+        for role in ROLES:
+            _set_password(connection, role, shared)
+        connection.execute(sa.text("delete from hub.seal_key"))
+        connection.execute(sa.text("insert into hub.seal_key values (:k)"), {"k": shared.context})
+    with _administrator(keys) as connection:
+        _set_password(connection, KEYS_ROLE, shared)
+
+
+def _set_password(connection: sa.Connection, role: str, shared: Secrets) -> None:
+    # A password can't be a parameter of ALTER ROLE.
+    raw = connection.connection.cursor()
+    raw.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(shared.password(role))))
+
+
+@contextmanager
+def _administrator(url: sa.URL) -> Iterator[sa.Connection]:
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except OperationalError as error:
+        raise Refused(f"The database {url.database} at {url.host or 'the local socket'} can't be reached: {_first_line(error)}") from None
+    except DBAPIError as error:
+        raise Refused(f"The database {url.database} can't be set up: {_first_line(error)}") from None
+    finally:
+        engine.dispose()
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0].removeprefix("ERROR:").strip()
+
+
+@contextmanager
+def owner_transaction(url: sa.URL) -> Iterator[Transaction]:
+    """A transaction as hub_owner, for the operator's commands; `url` is the administrator's address. The caller commits.
+
+    Raises:
+        Unavailable: the database can't be reached.
+    """
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    try:
+        with transaction(engine) as tx:
+            tx.rows("begin; set local role hub_owner; set local search_path = pg_catalog, public; set local timezone = 'UTC'")
+            yield tx
+    finally:
+        engine.dispose()
+
+
+def _create_database(url: sa.URL) -> None:
+    engine = sa.create_engine(url.set(database="postgres"), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            version = connection.scalar(sa.text("select current_setting('server_version_num')::int / 10000"))
+            if version is None or version < LEAST_VERSION:
+                raise Refused(f"PostgreSQL {LEAST_VERSION} or newer is needed; this server is {version}")
+            if not connection.scalar(sa.text("select true from pg_available_extensions where name = 'postgis'")):
+                raise Refused("This PostgreSQL server has no PostGIS; install the package postgresql-NN-postgis-3 of its version")
+            if not connection.scalar(sa.text("select true from pg_database where datname = :n"), {"n": url.database}):
+                name = sql.Identifier(str(url.database)).as_string(connection.connection.dbapi_connection)  # type: ignore[arg-type]
+                connection.exec_driver_sql(f"create database {name} encoding 'UTF8' template template0")
+    except OperationalError as error:
+        raise Refused(f"The database server at {url.host or 'the local socket'} can't be reached: {_first_line(error)}") from None
+    except DBAPIError as error:
+        raise Refused(f"The database {url.database} can't be made: {_first_line(error)}") from None
+    finally:
+        engine.dispose()
+
+
+def _upgrade(url: sa.URL, branch: str) -> None:
+    with _administrator(url) as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS / branch))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

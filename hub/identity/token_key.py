@@ -1,0 +1,96 @@
+"""The hub's own signing key for access tokens: ES256, one PEM file that only the hub may read."""
+
+import os
+import secrets
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from joserfc.jwk import ECKey
+
+from hub.errors import Refused
+
+
+@dataclass(frozen=True)
+class TokenKey:
+    """`kid` is the RFC 7638 thumbprint; `public` is what a `Verifier` needs."""
+
+    private: ECKey = field(repr=False)
+    public: ECKey = field(repr=False)
+    kid: str
+
+    @classmethod
+    def of(cls, private: EllipticCurvePrivateKey) -> Self:
+        key = ECKey.import_key(private)
+        return cls(key, ECKey.import_key(private.public_key()), key.thumbprint())
+
+    @classmethod
+    def generate(cls) -> Self:
+        """A key that lives as long as the process."""
+        return cls.of(generate_private_key(SECP256R1()))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Raises `Refused`: missing, readable by others, or not an unencrypted EC P-256 private key."""
+        try:
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                pem = file.read(16 * 1024)
+        except OSError as error:
+            raise Refused(f"The token key {path} cannot be read: {error.strerror}.") from None
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise Refused(f"The token key {path} is open to other users; make it private: chmod 600 {path}")
+        try:
+            private = load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            private = None
+        if not isinstance(private, EllipticCurvePrivateKey) or not isinstance(private.curve, SECP256R1):
+            raise Refused(f"The token key {path} is not an unencrypted EC P-256 private key in PEM.")
+        return cls.of(private)
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> Self:
+        """The key in the file, made first if there is none; processes that start together end up with the same one."""
+        if not path.exists():
+            _create(path)
+        return cls.load(path)
+
+
+def jwks(key: TokenKey) -> dict[str, Any]:
+    """The public key set (RFC 7517 §5) that partners may verify the hub's tokens with."""
+    public = key.public.as_dict(private=False)
+    member = {name: public[name] for name in ("kty", "crv", "x", "y")}
+    return {"keys": [{**member, "kid": key.kid, "use": "sig", "alg": "ES256"}]}
+
+
+def _create(path: Path) -> None:
+    pem = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(draft, path)
+    except OSError as error:
+        raise Refused(f"The token key {path} cannot be created: {error.strerror}.") from None
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Links, rather than renames: whoever comes second must not replace the first one's key."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

@@ -1,0 +1,1 @@
+"""MOU files, conditions and treatments: pure, no database, no clock of its own."""

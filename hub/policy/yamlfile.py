@@ -1,0 +1,89 @@
+"""YAML 1.2, strictly: no anchors or aliases, no duplicate keys, no tags, bounded size and depth.
+
+In YAML 1.2 `no` is text and `12:30` is text; only true and false are booleans.
+"""
+
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from hub.errors import InvalidPolicy, Problem
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 20
+
+
+def read_yaml(source: bytes) -> dict[str, Any]:
+    """The one mapping in `source`.
+
+    Raises:
+        InvalidPolicy: naming the line.
+    """
+    if len(source) > MAX_BYTES:
+        raise _refused("the file", f"is over {MAX_BYTES:,} bytes")
+    try:
+        text = source.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _refused(f"byte {error.start}", "is not UTF-8") from None
+    try:
+        _check_events(text)
+        data = _yaml().load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = (error.problem or "is not YAML").splitlines()[0]
+        raise _refused(f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file", problem) from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise _refused("the file", f"is not YAML: {str(error).splitlines()[0] if str(error) else 'nested too deeply'}") from None
+    if not isinstance(data, dict):
+        raise _refused("the file", "must hold one MOU: keys and values")
+    return data
+
+
+def line_of(source: bytes, place: tuple[int | str, ...]) -> int | None:
+    """The line (from 1) of the innermost part of `place` that the file has."""
+    node: Node | None = _yaml().compose(source.decode("utf-8"))
+    line = None
+    for step in place:
+        found = _step(node, step)
+        if found is None:
+            break
+        node, line = found
+    return line
+
+
+def _step(node: Node | None, step: int | str) -> tuple[Node, int] | None:
+    if isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step], node.value[step].start_mark.line + 1
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if key.value == step:
+                return value, key.start_mark.line + 1
+    return None
+
+
+def _yaml() -> YAML:
+    return YAML(typ="safe", pure=True)
+
+
+def _check_events(text: str) -> None:
+    depth = documents = 0
+    for event in _yaml().parse(text):
+        line = event.start_mark.line + 1
+        if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+            raise _refused(f"line {line}", "anchors and aliases are not allowed: write it out")
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, CollectionEndEvent):
+            depth -= 1
+        documents += isinstance(event, DocumentStartEvent)
+        if depth > MAX_DEPTH:
+            raise _refused(f"line {line}", f"is nested more than {MAX_DEPTH} deep")
+        if documents > 1:
+            raise _refused(f"line {line}", "begins a second document; one file holds one MOU")
+
+
+def _refused(place: str, reason: str) -> InvalidPolicy:
+    return InvalidPolicy(f"{place}: {reason}", problems=[Problem(place, reason)])

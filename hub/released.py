@@ -1,0 +1,145 @@
+"""The wall: what PostgreSQL itself enforces between a reader and a dataset (DESIGN §5, docs/decisions/0004).
+
+For each dataset: a context type, a function that verifies the sealed context and gives it, and owner-run `security_barrier` views
+that show only records with a live grant and mask every column by the live grants that release it on that record. This module
+writes their text from the catalogue; migrations hold it frozen, and a test compares the two.
+
+One text, five access paths whose rows agree:
+
+page       in the order (2 km cell, id); records whose place is released
+seek       the same records through the (grant, cell) index: for readers of little
+placeless  records whose place is withheld, in the order of their ids; no cell
+scan, time every record, the cell masked like everything else; `time` reads a range of times
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hub.records import Field, Record
+from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_column, sealed_fields
+
+EXACT_M = 0  # `place_grid_m` of a record whose exact point is granted: seen at 100 m, opened in what is returned
+ROUNDINGS = {"PT1H": "hour", "P1D": "day"}  # treatment of a time → the unit it is cut to, in UTC
+READER, WRITER, AUDITOR, OWNER = "hub_reader", "hub_writer", "hub_auditor", "hub_owner"
+PATHS = ("page", "seek", "placeless", "scan", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A member of the context: the ids of the live grants that give `field` the treatment `treatment`."""
+
+    name: str
+    field: str
+    treatment: str
+
+
+def slots(dataset: type[Record]) -> Iterator[Slot]:
+    """Every (field, treatment) of the dataset that a grant can give, finest first within a field."""
+    for field in sorted(dataset.fields, key=lambda f: f.number):
+        yield Slot(f"{field.name}_clear", field.name, "clear")
+        if field.kind == "place":
+            yield from (Slot(f"{field.name}_{m}", field.name, f"grid_m:{m}") for m in CELL_COLUMNS)
+        if field.kind == "time":
+            yield from (Slot(f"{field.name}_{unit}", field.name, f"round_to:{iso}") for iso, unit in ROUNDINGS.items())
+
+
+def context_sql(name: str, dataset: type[Record]) -> str:
+    """The context type of a dataset and the function that verifies and gives it."""
+    members = "".join(f",\n  {slot.name} int[]" for slot in slots(dataset))
+    return f"""
+create type {SCHEMA}.{name}_context as (
+  grants int[], since timestamptz[], until timestamptz[],
+  keys bigint[], t_lo timestamptz, t_hi timestamptz{members});
+
+create function {SCHEMA}.{name}_ctx() returns {SCHEMA}.{name}_context
+language plpgsql stable security definer set search_path = pg_catalog, {SCHEMA}, public, pg_temp as $$
+declare body text := {SCHEMA}.context_body({dataset.number});
+begin
+  if body is null then return null; end if;
+  return body::{SCHEMA}.{name}_context;
+end $$;
+"""
+
+
+def view_sql(name: str, dataset: type[Record], path: str) -> str:
+    """The text of one access path. Pitfalls it avoids, each measured: ORDER BY must be inside (a barrier view never sees the
+    outer one); the label test hides in coalesce(), else the planner believes that 0.5 % of rows pass; OFFSET 0 keeps the grants
+    of a row computed once per row and not once per column; the test of the context comes first, so that a hidden record and an
+    absent one cost the same.
+    """
+    placed = path in ("page", "seek")
+    columns = ["i.id", "i.revision_no", "i.rev", "i.provider"]
+    if path != "placeless":
+        columns += ["i.k2" if placed else "case when p.tier is not null then i.k2 end as k2"]
+    columns += list(_masked(dataset))
+    columns += ["e.grants"]
+    where, order = _access(path)
+    return f"""
+create view {SCHEMA}.{name}_{path} with (security_barrier) as
+with c as materialized (select * from {SCHEMA}.{name}_ctx())
+select {", ".join(columns)}
+from {SCHEMA}.{name} i
+cross join lateral (select array(
+    select g from unnest(i.released operator(public.&) (select grants from c)) g
+    where i.occurred_at >= (select since from c)[public.idx((select grants from c), g)]
+      and i.occurred_at < (select until from c)[public.idx((select grants from c), g)]) as grants offset 0) e
+cross join lateral (select {_tier(dataset)} as tier offset 0) p
+where (select grants is not null from c)
+  and coalesce(i.released operator(public.&&) (select grants from c), false)
+  and e.grants <> '{{}}' {where} {order};
+"""
+
+
+def _access(path: str) -> tuple[str, str]:
+    """The further condition and the order of an access path."""
+    return {
+        "page": ("and p.tier is not null", "order by i.k2, i.id"),
+        "seek": (f"and p.tier is not null and {SCHEMA}.label_keys(i.released, i.k2) operator(pg_catalog.&&) (select keys from c)", ""),
+        "placeless": ("and p.tier is null", "order by i.id"),
+        "scan": ("", ""),
+        "time": ("and i.occurred_at >= (select t_lo from c) and i.occurred_at < (select t_hi from c)", ""),
+    }[path]
+
+
+def _released_by(slot: str) -> str:
+    return f"e.grants operator(public.&&) (select {slot} from c)"
+
+
+def _place(dataset: type[Record]) -> Field:
+    return dataset.named("place")[0]
+
+
+def _tier(dataset: type[Record]) -> str:
+    place = _place(dataset).name
+    cases = [f"when {_released_by(f'{place}_clear')} then {EXACT_M}"]
+    cases += [f"when {_released_by(f'{place}_{m}')} then {m}" for m in CELL_COLUMNS]
+    return f"case {' '.join(cases)} end"
+
+
+def _masked(dataset: type[Record]) -> Iterator[str]:
+    """Each column of the catalogue, as the live grants of the record release it."""
+    place = _place(dataset)
+    cells = "".join(f" when {m} then i.{column}" for m, column in CELL_COLUMNS.items())
+    yield f"case p.tier when {EXACT_M} then i.c100{cells} end as {place.name}"
+    yield f"p.tier as {place.name}_grid_m"
+    for field in clear_fields(dataset):
+        if field.kind == "time":
+            yield _time(field)
+            yield _time_treatment(field)
+        else:
+            yield f"case when {_released_by(f'{field.name}_clear')} then i.{field.name} end as {field.name}"
+    for field in sealed_fields(dataset):
+        column = sealed_column(field)
+        yield f"case when {_released_by(f'{field.name}_clear')} then i.{column} end as {column}"
+
+
+def _time(field: Field) -> str:
+    cut = "".join(
+        f" when {_released_by(f'{field.name}_{unit}')} then date_trunc('{unit}', i.{field.name}, 'UTC')" for unit in ROUNDINGS.values()
+    )
+    return f"case when {_released_by(f'{field.name}_clear')} then i.{field.name}{cut} end as {field.name}"
+
+
+def _time_treatment(field: Field) -> str:
+    cut = "".join(f" when {_released_by(f'{field.name}_{unit}')} then '{iso}'" for iso, unit in ROUNDINGS.items())
+    return f"case when {_released_by(f'{field.name}_clear')} then null{cut} end as {field.name}_round_to"

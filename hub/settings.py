@@ -1,0 +1,123 @@
+"""The hub's settings: read once from the environment (`HUB_…`), frozen, doubtful values refused by name."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from hub.errors import Refused
+
+
+class Settings(BaseSettings):
+    """Every setting the hub has; docs/reference/settings.md is generated from these descriptions."""
+
+    model_config = SettingsConfigDict(env_prefix="HUB_", frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    database_url: Annotated[
+        SecretStr | None,
+        Field(
+            description="An existing PostgreSQL ≥ 15 with PostGIS, as a user who may create roles and extensions. "
+            "Unset: a private cluster in the state folder."
+        ),
+    ] = None
+    keys_database_url: Annotated[
+        SecretStr | None,
+        Field(description="Where wrapped keys live. Unset: the database named like the main one plus `_keys`."),
+    ] = None
+    state_dir: Annotated[Path, Field(description="Folder of the root key, the token key, role passwords and the private cluster.")] = Path(
+        ".local"
+    )
+    root_key_passphrase: Annotated[
+        SecretStr | None,
+        Field(description="Opens the root key file. Unset: read from `root.passphrase` in the state folder."),
+    ] = None
+    base_url: Annotated[str, Field(description="The address partners use; links, token issuer and audience derive from it.")] = (
+        "http://127.0.0.1:8000"
+    )
+    token_ttl_s: Annotated[int, Field(ge=30, le=900, description="Lifetime of an access token, seconds.")] = 300
+    seal_ttl_s: Annotated[int, Field(ge=1, le=5, description="Lifetime of a sealed context, seconds.")] = 5
+    max_body_bytes: Annotated[int, Field(ge=1_024, le=256 * 1024 * 1024, description="Largest request body, bytes.")] = 10 * 1024 * 1024
+    max_features: Annotated[int, Field(ge=1, le=100_000, description="Most features in one publish request.")] = 5_000
+    page_limit: Annotated[int, Field(ge=1, le=10_000, description="Largest `limit` of a page.")] = 1_000
+    pool_size: Annotated[int, Field(ge=1, le=100, description="Database connections per worker and role.")] = 8
+    statement_timeout_s: Annotated[int, Field(ge=1, le=600, description="A query that runs longer is ended, seconds.")] = 30
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$", description="Least level logged.")] = "info"
+
+    @field_validator("database_url", "keys_database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        try:
+            url = make_url(value.get_secret_value())
+        except ArgumentError:
+            raise ValueError("is not a database address such as postgresql://user:password@host:5432/name") from None
+        if url.get_backend_name() not in ("postgresql", "postgres") or not url.database:
+            raise ValueError("must be a postgresql:// address that names a database")
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_safe_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("must be an http(s) address without query or fragment")
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
+            raise ValueError("must be https: tokens and records would travel in the clear")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _keys_live_elsewhere(self) -> Self:
+        if self.database_url and self.keys_database_url:
+            main, keys = (_driver(url.get_secret_value()) for url in (self.database_url, self.keys_database_url))
+            if (main.host, main.port, main.database) == (keys.host, keys.port, keys.database):
+                raise ValueError("HUB_KEYS_DATABASE_URL must not be the database of the records")
+        return self
+
+    def main_url(self) -> URL | None:
+        """The administrator's address of the main database, driver normalised to psycopg2."""
+        return _driver(self.database_url.get_secret_value()) if self.database_url else None
+
+    def keys_url(self) -> URL | None:
+        """The administrator's address of the keys database; beside the main one unless it was set."""
+        if self.keys_database_url:
+            return _driver(self.keys_database_url.get_secret_value())
+        main = self.main_url()
+        return main.set(database=f"{main.database}_keys") if main else None
+
+
+def _driver(text: str) -> URL:
+    # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3.
+    return make_url(text).set(drivername="postgresql+psycopg2")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is `localhost` or an address of this machine's loopback range."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_settings(**overrides: object) -> Settings:
+    """The settings of this process.
+
+    Raises:
+        Refused: a value is doubtful; the message names the variable and the reason, never the value.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks each value
+    except ValidationError as error:
+        raise Refused("; ".join(_sentence(e["loc"], e["msg"]) for e in error.errors(include_input=False))) from None
+
+
+def _sentence(place: tuple[int | str, ...], reason: str) -> str:
+    reason = reason.removeprefix("Value error, ")
+    return f"HUB_{str(place[0]).upper()} {reason}" if place else reason

@@ -1,0 +1,1 @@
+"""The two flows, publish and query, once for all datasets."""

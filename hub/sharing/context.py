@@ -1,0 +1,112 @@
+"""The sealed context: what a reader may see, told to PostgreSQL in a way that nobody else can tell it (hub/released.py).
+
+`mac || header \\n body`. The header binds it to one session and one transaction and lets it end within seconds; the body is the
+dataset's context type as text.
+"""
+
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from hub.policy.mou import WINDOW_FIELD
+from hub.policy.treatments import cut, cut_up
+from hub.records import Record
+from hub.released import slots
+from hub.sharing.live import LiveGrant
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What hub.admit() says: this session and transaction, the server's clock, the policy epoch, whether the client may still act."""
+
+    pid: int
+    tx_us: int
+    wall: datetime
+    epoch: int
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What the access paths `seek` and `time` need to know besides the grants."""
+
+    keys: Sequence[int] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def seal(
+    key: bytes,
+    dataset: type[Record],
+    admitted: Admission,
+    organisation: int,
+    purpose: str,
+    grants: Sequence[LiveGrant],
+    ttl_s: int,
+    reach: Reach,
+) -> str:
+    """The sealed context of one transaction, as `hub.enter` takes it. It ends after `ttl_s`, or with the first MOU that does."""
+    ends = min([admitted.wall + timedelta(seconds=ttl_s), *(g.until for g in grants)])
+    head = "|".join(
+        map(
+            str,
+            (
+                admitted.pid,
+                admitted.tx_us,
+                microseconds(ends),
+                dataset.number,
+                organisation,
+                purpose,
+                admitted.epoch,
+            ),
+        )
+    )
+    text = f"{head}\n{body(dataset, grants, admitted.wall, reach)}"
+    return hmac.digest(key, text.encode(), "sha256").hex() + text
+
+
+def body(dataset: type[Record], grants: Sequence[LiveGrant], now: datetime, reach: Reach) -> str:
+    """The context type as a composite literal. Bounds of a window lie on the grant's own time grid, which makes the test of
+    the stored time the same as a test of the released one: a record is shown only when its whole released hour (or day) is
+    inside the window (docs/decisions/0005).
+    """
+    windows = [window(g, now) for g in grants]
+    members = [
+        _array(str(g.id) for g in grants),
+        _array(w[0] for w in windows),
+        _array(w[1] for w in windows),
+        _array(map(str, reach.keys)),
+        _instant(reach.since, "-infinity"),
+        _instant(reach.until, "infinity"),
+    ]
+    members += [_array(str(g.id) for g in grants if str(g.treatment(s.field)) == s.treatment) for s in slots(dataset)]
+    return f"({','.join(members)})"
+
+
+def window(grant: LiveGrant, now: datetime) -> tuple[str, str]:
+    """From (inclusive) and until (exclusive) of the stored times that `grant` reaches now, as PostgreSQL reads them."""
+    step = grant.treatment(WINDOW_FIELD).step
+    since = None if grant.lookback is None else cut_up(_ago(now, grant.lookback), step)
+    until = None if grant.embargo is None else cut(_ago(now, grant.embargo), step)
+    return _instant(since, "-infinity"), _instant(until, "infinity")
+
+
+def microseconds(at: datetime) -> int:
+    """Microseconds since 1970, exactly."""
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _ago(now: datetime, span: timedelta) -> datetime:
+    try:
+        return now - span
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _instant(at: datetime | None, otherwise: str) -> str:
+    return otherwise if at is None else at.astimezone(UTC).isoformat()
+
+
+def _array(members: Iterable[str]) -> str:
+    return '"{' + ",".join(members) + '}"'

@@ -1,0 +1,162 @@
+"""What is disclosed: its leaves in the log, then, and only then, its features with the sealed fields opened."""
+
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from hub.audit.leaf import By, Event, Share, event_id, instant
+from hub.audit.log import append
+from hub.crypto.keyring import HUB, Keyring, Opening
+from hub.db import Transaction
+from hub.policy.treatments import WITHHOLD
+from hub.records import Record
+from hub.sharing.live import LiveGrant, Policy
+from hub.sharing.paths import Query
+from hub.tables import sealed_fields
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a released view, as hub/sharing/paths.py selects it: masked, with the live grants that release it."""
+
+    id: UUID
+    provider: int
+    revision_no: int
+    rev: int
+    grants: tuple[int, ...]
+    geometry: str | None
+    properties: str
+    ciphers: Sequence[Any]
+    k2: int | None
+
+
+def row(values: Sequence[Any]) -> Row:
+    return Row(values[0], values[1], values[2], values[3], tuple(values[4]), values[5], values[6], values[7:-1], values[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """An access about to be logged. `extent` is west, south, east, north for the log's index."""
+
+    event: Event
+    extent: Sequence[float] | None
+
+    def absent(self) -> "Disclosure":
+        return replace(self, event=replace(self.event, decision="absent"))
+
+    def refused(self, reason: str) -> "Disclosure":
+        return replace(self, event=replace(self.event, decision="refuse", reason=reason))
+
+
+class Writer:
+    """Logs disclosures of one dataset and writes its features."""
+
+    def __init__(self, name: str, dataset: type[Record], keyring: Keyring, random: Callable[[int], bytes]) -> None:
+        self._name, self._dataset, self._keyring, self._random = name, dataset, keyring, random
+        self._fields = sealed_fields(dataset)
+        self._place = dataset.named("place")[0].name
+
+    def page_event(self, by: By, purpose: str, query: Query, at: datetime) -> Disclosure:
+        asked: dict[str, Any] = {"limit": query.limit}
+        if query.box:
+            asked["extent"] = list(query.box)
+        if query.since:
+            asked["from"] = instant(query.since)
+        if query.until:
+            asked["until"] = instant(query.until)
+        if query.cursor:
+            asked["page"] = "next"
+        crosses = query.box is not None and query.box.west > query.box.east
+        extent = (-180.0, query.box.south, 180.0, query.box.north) if query.box and crosses else query.box
+        return Disclosure(self._event(by, purpose, asked, {n: list(v) for n, v in query.values.items()}, at), extent)
+
+    def item_event(self, by: By, purpose: str, record: UUID, at: datetime) -> Disclosure:
+        return Disclosure(self._event(by, purpose, {}, {"id": [str(record)]}, at), None)
+
+    def _event(self, by: By, purpose: str, asked: dict[str, Any], literals: Mapping[str, list[str | int]], at: datetime) -> Event:
+        event = event_id(at, self._random(10))
+        if literals:
+            text = orjson.dumps(literals, option=orjson.OPT_SORT_KEYS)
+            asked["fields"] = sorted(literals)
+            asked["literals"] = "sealed:" + b64encode(self._keyring.seal_literals(event, at, text)).decode()
+            asked["hash"] = "hmac:" + self._keyring.mac("literals", HUB, text).hex()
+        return Event(event, "query", at, by, "permit", purpose, dataset=self._name, asked=asked)
+
+    def log(self, tx: Transaction, disclosure: Disclosure, policy: Policy, rows: Sequence[Row]) -> None:
+        """Appends one leaf per owner and commits.
+
+        Raises:
+            PolicyChanged: the policy that `rows` were decided under no longer holds; nothing was logged and nothing may be shown.
+        """
+        ordered = sorted(rows, key=lambda r: r.provider)
+        shares = [self._share(policy, provider, list(group)) for provider, group in groupby(ordered, key=lambda r: r.provider)]
+        append(tx, disclosure.event, shares, epoch=policy.epoch, extent=disclosure.extent, then="; commit")
+
+    def _share(self, policy: Policy, provider: int, rows: Sequence[Row]) -> Share:
+        sets = {r.grants for r in rows}
+        used = sorted({g for s in sets for g in s})
+        under = [
+            {"mou": mou, "version": version, "sha256": digest, "grants": [policy.grants[g].name for g in group]}
+            for (mou, version, digest), group in groupby(used, key=lambda g: _cited(policy.grants[g]))
+        ]
+        return Share(policy.names[provider], under, [r.revision_no for r in rows], {"fields": _treatments(policy, sets)})
+
+    def features(self, policy: Policy, rows: Sequence[Row]) -> list[str]:
+        """The features of rows whose leaves are committed, sealed fields opened where a grant releases them.
+
+        Raises:
+            Tampered: a ciphertext does not verify.
+        """
+        places = [(n, i) for n, r in enumerate(rows) for i, blob in enumerate(r.ciphers) if blob is not None]
+        opened = (
+            self._keyring.open_batch(
+                [
+                    Opening(
+                        policy.uids[rows[n].provider],
+                        rows[n].id,
+                        rows[n].rev,
+                        self._dataset.schema_no,
+                        self._fields[i].cls,
+                        self._fields[i].number,
+                        bytes(rows[n].ciphers[i]),
+                    )
+                    for n, i in places
+                ]
+            )
+            if places
+            else []
+        )
+        values: dict[int, dict[str, str]] = {}
+        for (n, i), plain in zip(places, opened, strict=True):
+            values.setdefault(n, {})[self._fields[i].name] = plain.decode()
+        return [self._feature(policy, r, values.get(n, {})) for n, r in enumerate(rows)]
+
+    def _feature(self, policy: Policy, r: Row, opened: dict[str, str]) -> str:
+        exact = opened.pop(self._place, None)
+        geometry = f'{{"type":"Point","coordinates":{exact}}}' if exact else r.geometry or "null"
+        more = "".join(f',"{name}":{value}' for name, value in opened.items())
+        return (
+            f'{{"type":"Feature","id":"{r.id}","geometry":{geometry},"properties":{{"provider":"{policy.names[r.provider]}"'
+            f"{',' if r.properties else ''}{r.properties}{more}}}}}"
+        )
+
+
+def _cited(grant: LiveGrant) -> tuple[str, int, str]:
+    return grant.mou, grant.version, grant.sha256
+
+
+def _treatments(policy: Policy, sets: set[tuple[int, ...]]) -> dict[str, str]:
+    """For each field the treatments in which it was shown: the finest that each record's own grants give."""
+    shown: dict[str, set[str]] = {}
+    for grants in sets:
+        for name in {n for g in grants for n in policy.grants[g].fields}:
+            finest = max((policy.grants[g].treatment(name) for g in grants), key=lambda t: t.fineness)
+            if finest != WITHHOLD:
+                shown.setdefault(name, set()).add(str(finest))
+    return {name: ",".join(sorted(words)) for name, words in sorted(shown.items())}

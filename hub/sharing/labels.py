@@ -1,0 +1,56 @@
+"""Release labels: which grants' static conditions a record meets, decided by one SQL function (DESIGN §5).
+
+A rule is a row of `<dataset>_rules`: the grant's conditions as columns, so that a new MOU needs no DDL. `<dataset>_label` gives
+the ids of the grants whose rule a record meets, ascending. This module writes their text; migrations hold it frozen.
+"""
+
+from collections.abc import Iterator
+
+from hub.policy.conditions import CONDITIONS, Condition
+from hub.records import Field, Record
+from hub.tables import CELL_COLUMNS, CLEAR_TYPES, SCHEMA, clear_fields
+
+SQL_TYPES = {"text": "text", "number": "int", "time": "timestamptz"}
+
+
+def rule_columns(dataset: type[Record]) -> Iterator[tuple[Field, type[Condition]]]:
+    """Each (field, condition) that a rule of this dataset may hold."""
+    for field in sorted(dataset.fields, key=lambda f: f.number):
+        for condition in CONDITIONS.values():
+            if field.kind in condition.column_types:
+                yield field, condition
+
+
+def rules_sql(name: str, dataset: type[Record]) -> str:
+    """The rules table of a dataset."""
+    columns = "".join(f",\n  {c.column(f)} {c.column_types[f.kind]}" for f, c in rule_columns(dataset))
+    return f"""
+create table {SCHEMA}.{name}_rules (
+  grant_id int primary key references {SCHEMA}.grants,
+  provider int not null references {SCHEMA}.organisations,
+  grid_m int{columns});
+create index {name}_rules_provider on {SCHEMA}.{name}_rules (provider);
+"""
+
+
+def label_parameters(dataset: type[Record]) -> list[tuple[str, str]]:
+    """The parameters of the label function after the provider: (name, SQL type)."""
+    clear = [(f.name, SQL_TYPES[f.kind]) for f in clear_fields(dataset) if f.kind in CLEAR_TYPES]
+    return clear + [(column, "public.geometry") for column in CELL_COLUMNS.values()]
+
+
+def label_sql(name: str, dataset: type[Record]) -> str:
+    """The function that labels a record; `p_only` narrows it to some grants. A place is tested at the grant's own grid."""
+    parameters = "".join(f", p_{n} {t}" for n, t in label_parameters(dataset))
+    cells = " ".join(f"when {m} then p_{column}" for m, column in CELL_COLUMNS.items())
+    tests = "".join(
+        "\n    and " + c.sql(f"r.{c.column(f)}", f"(case r.grid_m {cells} end)" if f.kind == "place" else f"p_{f.name}")
+        for f, c in rule_columns(dataset)
+    )
+    return f"""
+create function {SCHEMA}.{name}_label(p_only int[], p_provider int{parameters}) returns int[]
+language sql stable parallel safe as $$
+  select coalesce(array_agg(r.grant_id order by r.grant_id), '{{}}') from {SCHEMA}.{name}_rules r
+  where r.provider = p_provider and (p_only is null or r.grant_id = any(p_only)){tests}
+$$;
+"""

@@ -1,0 +1,124 @@
+"""Live grants: which grants of active MOUs hold for an organisation, a purpose and an action at this moment.
+
+The grants of an epoch never change, so each process keeps the last epoch's; whether an MOU is in force is asked at each request.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any
+from uuid import UUID
+
+from hub.db import Transaction
+from hub.policy.treatments import WITHHOLD, Treatment
+
+
+@dataclass(frozen=True, slots=True)
+class LiveGrant:
+    """One grant as the database holds it. `since` ≤ now < `until` is when its MOU is in force."""
+
+    id: int
+    name: str
+    dataset: int
+    provider: int
+    recipient: int
+    purposes: frozenset[str]
+    actions: frozenset[str]
+    fields: Mapping[str, Treatment]
+    lookback: timedelta | None
+    embargo: timedelta | None
+    mou: str
+    version: int
+    sha256: str
+    since: datetime
+    until: datetime
+
+    def treatment(self, name: str) -> Treatment:
+        return self.fields.get(name, WITHHOLD)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The grants of one policy epoch; the organisations' names and their ids in ciphertexts, by number."""
+
+    epoch: int
+    grants: Mapping[int, LiveGrant]
+    names: Mapping[int, str]
+    uids: Mapping[int, UUID]
+    shares: Mapping[int, float]
+    _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def live(self, recipient: int, purpose: str, action: str, dataset: int, now: datetime) -> tuple[LiveGrant, ...]:
+        """The grants that hold now, in the order of their ids."""
+        key = (recipient, purpose, action, dataset)
+        if key not in self._memo:
+            self._memo[key] = tuple(
+                g
+                for g in self.grants.values()
+                if g.recipient == recipient and g.dataset == dataset and purpose in g.purposes and action in g.actions
+            )
+        candidates: tuple[LiveGrant, ...] = self._memo[key]
+        return tuple(g for g in candidates if g.since <= now < g.until)
+
+    def share(self, grants: tuple[LiveGrant, ...]) -> float:
+        """Roughly which part of a dataset these grants reach (0 … 1), as the planner's statistics have it."""
+        return min(1.0, sum(self.shares.get(g.id, 0.0) for g in grants))
+
+
+class Policies:
+    """The policy of the newest epoch seen by this process; safe to use from several threads."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._lock = Lock()
+        self._known: tuple[Policy, datetime] | None = None
+
+    def at(self, tx: Transaction, epoch: int, now: datetime) -> Policy:
+        """The policy of `epoch`, or of a newer one. Statistics are read anew each minute."""
+        known = self._known
+        if known and known[0].epoch == epoch and now - known[1] < timedelta(minutes=1):
+            return known[0]
+        with self._lock:
+            policy = _read(tx, epoch, self._table)
+            self._known = (policy, now)
+            return policy
+
+
+def _read(tx: Transaction, epoch: int, table: str) -> Policy:
+    rows = tx.rows("select * from hub.policy_snapshot()")
+    organisations = tx.rows("select * from hub.organisation_names()")
+    shares = dict(tx.rows("select * from hub.grant_shares(%s)", (table,)))
+    # No row, no epoch in it: then the one just read stands, and the log refuses to append if it does not.
+    return Policy(
+        rows[0][0] if rows else epoch,
+        {row[1]: _grant(row[1:]) for row in rows},
+        {number: slug for number, slug, _ in organisations},
+        {number: uid for number, _, uid in organisations},
+        shares,
+    )
+
+
+def _grant(row: tuple[Any, ...]) -> LiveGrant:
+    (number, name, dataset, provider, recipient, purposes, actions, fields, lookback, embargo, mou, version, digest, since, until) = row
+    return LiveGrant(
+        number,
+        name,
+        dataset,
+        provider,
+        recipient,
+        frozenset(purposes),
+        frozenset(actions),
+        {f: Treatment.parse(t) for f, t in fields.items()},
+        _seconds(lookback),
+        _seconds(embargo),
+        mou,
+        version,
+        digest,
+        since,
+        until,
+    )
+
+
+def _seconds(value: int | None) -> timedelta | None:
+    return None if value is None else timedelta(seconds=value)

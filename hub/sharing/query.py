@@ -1,0 +1,216 @@
+"""Query: what a reader may see comes out of the released view, is logged, and only then opened (DESIGN §2, §9).
+
+    admit → live grants → seal the context → released view → leaf, commit → open what is granted → answer
+
+Nothing is returned unless its leaf is committed under the policy it was decided by. An absent record and one that is not shared
+run the same statements, leave the same kind of leaf and raise the same error.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from hub.audit.leaf import By
+from hub.audit.log import PolicyChanged
+from hub.crypto.keyring import Keyring
+from hub.db import Transaction, transaction
+from hub.errors import Forbidden, NotAuthenticated, NotShared
+from hub.geo import CellRange
+from hub.policy.mou import WINDOW_FIELD
+from hub.records import Record
+from hub.sharing import cursor
+from hub.sharing.context import Admission, Reach, seal
+from hub.sharing.disclosure import Disclosure, Row, Writer, row
+from hub.sharing.live import LiveGrant, Policies, Policy
+from hub.sharing.paths import (
+    NIL,
+    SEEK_KEYS,
+    SEEK_SHARE,
+    Query,
+    areas_of,
+    array,
+    cells_of,
+    is_time_path,
+    page_arguments,
+    remaining,
+    statements,
+)
+from hub.tables import sealed_fields
+
+RETRIES = 3
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads, and for which purpose: from the access token. What it may see is looked up at each query."""
+
+    organisation: int
+    client: str
+    purpose: str
+    by: By
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Features as JSON texts, in the page's order; `next` is the cursor of the rest, None at the end; `at` the hub's clock."""
+
+    features: Sequence[str]
+    next: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """One attempt at a request: its transaction, what was admitted, the policy and the grants that hold."""
+
+    tx: Transaction
+    reader: Reader
+    admitted: Admission
+    policy: Policy
+    grants: tuple[LiveGrant, ...]
+
+
+class Querying:
+    """The query flow for one dataset. `key` is the context key, which cursors are derived from too."""
+
+    def __init__(
+        self,
+        name: str,
+        dataset: type[Record],
+        engine: Engine,
+        keyring: Keyring,
+        key: bytes,
+        seal_ttl_s: int,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._name, self._dataset, self._engine, self._key, self._ttl_s = name, dataset, engine, key, seal_ttl_s
+        self._policies = Policies(name)
+        self._writer = Writer(name, dataset, keyring, random)
+        self._statements = statements(name, dataset)
+        self._sealed = frozenset(f.name for f in sealed_fields(dataset))
+
+    def page(self, reader: Reader, query: Query) -> Page:
+        """One page of what the reader may see.
+
+        Raises:
+            Forbidden: no MOU in force shares this dataset with the reader for its purpose.
+            InvalidRequest: the cursor is not for this request.
+            NotAuthenticated: the client was disabled.
+            Unavailable: the database or the log can't be reached; nothing was opened.
+        """
+        return self._again(lambda: self._page(reader, query))
+
+    def item(self, reader: Reader, record: UUID) -> str:
+        """One record as a feature.
+
+        Raises:
+            NotShared: it is absent, or not shared with the reader for its purpose.
+        """
+        return self._again(lambda: self._item(reader, record))
+
+    def _again(self, attempt: Callable[[], T]) -> T:
+        for _ in range(RETRIES - 1):
+            try:
+                return attempt()
+            except PolicyChanged:
+                continue
+        return attempt()
+
+    def _page(self, reader: Reader, query: Query) -> Page:
+        with transaction(self._engine) as tx:
+            session = self._admit(tx, reader)
+            disclosure = self._writer.page_event(reader.by, reader.purpose, query, session.admitted.wall)
+            if not session.grants:
+                self._refuse(session, disclosure)
+            bound_to = _binding(reader, query, session.grants)
+            position = cursor.read(self._key, bound_to, query.cursor) if query.cursor else None
+            rows = self._rows(session, query, position)
+            shown, rest = rows[: query.limit], rows[query.limit :]
+            self._writer.log(tx, disclosure, session.policy, shown)
+        last = cursor.Position(shown[-1].k2, shown[-1].id) if rest else None
+        return Page(
+            self._writer.features(session.policy, shown),
+            cursor.write(self._key, bound_to, last) if last else None,
+            session.admitted.wall,
+        )
+
+    def _item(self, reader: Reader, record: UUID) -> str:
+        with transaction(self._engine) as tx:
+            session = self._admit(tx, reader)
+            disclosure = self._writer.item_event(reader.by, reader.purpose, record, session.admitted.wall)
+            rows = self._execute(session, "item", [str(record)], Reach())
+            self._writer.log(tx, disclosure if rows else disclosure.absent(), session.policy, rows)
+        if not rows:
+            raise NotShared
+        return self._writer.features(session.policy, rows)[0]
+
+    def _admit(self, tx: Transaction, reader: Reader) -> _Session:
+        admitted = Admission(*tx.rows("begin; select * from hub.admit(%s)", (reader.client,))[0])
+        if not admitted.active:
+            raise NotAuthenticated("This client has been disabled.")
+        policy = self._policies.at(tx, admitted.epoch, admitted.wall)
+        grants = policy.live(reader.organisation, reader.purpose, "query", self._dataset.number, admitted.wall)
+        return _Session(tx, reader, admitted, policy, grants)
+
+    def _refuse(self, session: _Session, disclosure: Disclosure) -> None:
+        self._writer.log(session.tx, disclosure.refused("no MOU in force"), session.policy, ())
+        raise Forbidden(f"No MOU in force shares {self._name} with your organisation for the purpose {session.reader.purpose}.")
+
+    def _rows(self, session: _Session, query: Query, position: cursor.Position | None) -> list[Row]:
+        """The rows of a page and one more, which tells that there is a next page."""
+        areas, wanted = areas_of(query), query.limit + 1
+        if is_time_path(query, areas):
+            return self._execute(session, "time", self._time_arguments(query, position, wanted), self._period(session, query))
+        left, after = remaining(areas, position)
+        rows = self._walk(session, query, left, after, wanted) if left else []
+        if query.box is None and len(rows) < wanted:
+            after = position.id if position and position.k2 is None else NIL
+            arguments = page_arguments(query, areas, after, wanted - len(rows), self._dataset)
+            rows += self._execute(session, "placeless", arguments, Reach())
+        return rows
+
+    def _walk(self, session: _Session, query: Query, left: list[CellRange], after: UUID, wanted: int) -> list[Row]:
+        arguments = page_arguments(query, left, after, wanted, self._dataset)
+        cells = cells_of(left) if query.box and self._sees_little(session) else None
+        if cells is None or len(cells) * len(session.grants) > SEEK_KEYS:
+            return self._execute(session, "walk", arguments, Reach())
+        keys = [grant.id << 32 | cell for grant in session.grants for cell in cells]
+        return self._execute(session, "seek", arguments, Reach(keys))
+
+    def _sees_little(self, session: _Session) -> bool:
+        return bool(session.policy.shares) and session.policy.share(session.grants) < SEEK_SHARE
+
+    def _time_arguments(self, query: Query, position: cursor.Position | None, wanted: int) -> list[object]:
+        arguments = page_arguments(query, areas_of(query)[:1], position.id if position else NIL, wanted, self._dataset)
+        first = -1 if position is None else position.k2
+        return [array([first]), array([0]), array([query.box is not None]), *arguments[3:]]
+
+    def _period(self, session: _Session, query: Query) -> Reach:
+        """The stored times that can be released inside the query's: wider by the reader's coarsest step, then tested exactly."""
+        widest = max(g.treatment(WINDOW_FIELD).step for g in session.grants)
+        return Reach(since=query.since, until=query.until and query.until + widest + datetime.resolution)
+
+    def _execute(self, session: _Session, path: str, arguments: Sequence[object], reach: Reach) -> list[Row]:
+        opens = any(g.treatment(name).word == "clear" for g in session.grants for name in g.fields if name in self._sealed)
+        name = f"{self._name}_{path}{'_open' if opens else ''}"
+        session.tx.prepare(name, self._statements.texts[name])
+        reader = session.reader
+        context = seal(self._key, self._dataset, session.admitted, reader.organisation, reader.purpose, session.grants, self._ttl_s, reach)
+        marks = ", ".join(["%s"] * len(arguments))
+        rows = session.tx.rows(f"select hub.enter(%s, %s); execute {name}({marks})", [self._dataset.number, context, *arguments])
+        return [row(values) for values in rows]
+
+
+def _binding(reader: Reader, query: Query, grants: Sequence[LiveGrant]) -> bytes:
+    """What a cursor is good for: this reader, purpose and filter, under these grants. Page size may change on the way."""
+    values = sorted((name, value) for name, value in query.values.items())
+    grounds = [(g.mou, g.version, g.id) for g in grants]
+    said = repr((reader.organisation, reader.client, reader.purpose, query.box, query.since, query.until, values, grounds))
+    return sha256(said.encode()).digest()

@@ -1,0 +1,216 @@
+"""Dataset → PostGIS tables, and every other table of the hub: the metadata that Alembic reads.
+
+A dataset `incidents` has three tables: `incidents` (current revisions, what the released view shows), `incidents_history`
+(former ones) and `incidents_inbox` (a batch on its way in; sealed fields are ciphertext there too). Columns follow the marks:
+a clear field is a column of its name, a sealed one `<name>_sealed`, the place three cell centres and a sealed exact point.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from geoalchemy2 import Geometry
+from sqlalchemy.dialects import postgresql as pg
+
+from hub.records import Field, Record
+
+SCHEMA = "hub"
+metadata = sa.MetaData(schema=SCHEMA)
+keys_metadata = sa.MetaData(schema="keys")
+
+CLEAR_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
+    "text": sa.Text(),
+    "number": sa.Integer(),
+    "time": sa.DateTime(timezone=True),
+}
+CELL_COLUMNS = {100: "c100", 500: "c500", 2000: "c2k"}
+
+
+def now_column(name: str) -> "sa.Column[Any]":
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
+
+
+organisations = sa.Table(
+    "organisations",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("uid", pg.UUID, unique=True, nullable=False, server_default=sa.func.gen_random_uuid()),
+    sa.Column("slug", sa.Text, unique=True, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    now_column("created_at"),
+    sa.CheckConstraint("slug ~ '^[a-z0-9][a-z0-9-]{1,62}$'", name="organisations_slug"),
+    sa.CheckConstraint("kind in ('partner', 'auditor')", name="organisations_kind"),
+)
+clients = sa.Table(
+    "clients",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("organisation", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("jwk", pg.JSONB, nullable=False),
+    sa.Column("scopes", pg.ARRAY(sa.Text), nullable=False),
+    sa.Column("disabled_at", sa.DateTime(timezone=True)),
+    now_column("created_at"),
+)
+assertions_seen = sa.Table(
+    "assertions_seen",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("jti_hash", sa.LargeBinary, primary_key=True),
+    sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+)
+mous = sa.Table(
+    "mous",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("mou", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("provider", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("consumer", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("in_force_from", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("in_force_until", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    now_column("loaded_at"),
+    sa.UniqueConstraint("mou", "version"),
+    sa.CheckConstraint("state in ('active', 'superseded')", name="mous_state"),
+)
+grants = sa.Table(
+    "grants",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("mou_id", sa.Integer, sa.ForeignKey(mous.c.id), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("dataset", sa.SmallInteger, nullable=False),
+    sa.Column("purposes", pg.ARRAY(sa.Text), nullable=False),
+    sa.Column("actions", pg.ARRAY(sa.Text), nullable=False),
+    sa.Column("fields", pg.JSONB, nullable=False),
+    sa.Column("lookback_s", sa.BigInteger),
+    sa.Column("embargo_s", sa.BigInteger),
+    sa.UniqueConstraint("mou_id", "name"),
+)
+policy_epoch = sa.Table(
+    "policy_epoch",
+    metadata,
+    sa.Column("one", sa.Boolean, primary_key=True, server_default=sa.true()),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("one", name="policy_epoch_one"),
+)
+seal_key = sa.Table("seal_key", metadata, sa.Column("k", sa.LargeBinary, nullable=False))
+audit_leaves = sa.Table(
+    "audit_leaves",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("event", pg.UUID, nullable=False),
+    sa.Column("part", sa.Integer, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("organisation", sa.Text),
+    sa.Column("owner", sa.Text),
+    sa.Column("extent", Geometry("POLYGON", srid=4326, spatial_index=False)),
+    sa.Column("leaf", sa.Text, nullable=False),
+    sa.Column("leaf_hash", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("event", "owner", "part", postgresql_nulls_not_distinct=True),
+    sa.CheckConstraint("octet_length(leaf) <= 65535", name="audit_leaves_size"),
+)
+sa.Index("audit_leaves_owner_at", audit_leaves.c.owner, audit_leaves.c.at.desc())
+sa.Index("audit_leaves_at", audit_leaves.c.at.desc())
+sa.Index("audit_leaves_extent", audit_leaves.c.extent, postgresql_using="gist")
+
+kek = sa.Table(
+    "kek",
+    keys_metadata,
+    sa.Column("kek_id", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("owner", pg.UUID, nullable=False),
+    sa.Column("class", sa.Integer, nullable=False),
+    sa.Column("bucket", sa.Text, nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+    now_column("created_at"),
+    sa.UniqueConstraint("owner", "class", "bucket", "epoch"),
+)
+dek = sa.Table(
+    "dek",
+    keys_metadata,
+    sa.Column("record", pg.UUID, primary_key=True),
+    sa.Column("class", sa.Integer, primary_key=True),
+    sa.Column("rev", sa.Integer, primary_key=True),
+    sa.Column("kek_id", sa.Integer, sa.ForeignKey(kek.c.kek_id), nullable=False),
+    sa.Column("row", sa.LargeBinary, nullable=False),
+    sa.CheckConstraint('octet_length("row") = 98', name="dek_row"),
+)
+sa.Index("dek_kek", dek.c.kek_id)
+
+
+def clear_fields(dataset: type[Record]) -> tuple[Field, ...]:
+    """The fields that are columns of their own name, in the order of their numbers."""
+    return tuple(f for f in sorted(dataset.fields, key=lambda f: f.number) if f.kind in CLEAR_TYPES)
+
+
+def sealed_fields(dataset: type[Record]) -> tuple[Field, ...]:
+    """The fields that are stored as ciphertext, the exact place among them, in the order of their numbers."""
+    return tuple(f for f in sorted(dataset.fields, key=lambda f: f.number) if f.kind in ("sealed", "place"))
+
+
+def sealed_column(field: Field) -> str:
+    return f"{field.name}_sealed"
+
+
+def _value_columns(dataset: type[Record]) -> list["sa.Column[Any]"]:
+    """Fresh columns for the values of one revision: clear fields, then ciphertext."""
+    return [
+        *(sa.Column(f.name, CLEAR_TYPES[f.kind], nullable=not f.required) for f in clear_fields(dataset)),
+        *(sa.Column(sealed_column(f), sa.LargeBinary, nullable=not f.required) for f in sealed_fields(dataset)),
+    ]
+
+
+def _revision_columns(dataset: type[Record]) -> list["sa.Column[Any]"]:
+    cells = [sa.Column(c, Geometry("POINT", srid=4326, spatial_index=False), nullable=False) for c in CELL_COLUMNS.values()]
+    return [
+        sa.Column("revision_no", sa.BigInteger, nullable=False, unique=True),
+        sa.Column("provider", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+        sa.Column("content_mac", sa.LargeBinary, nullable=False),
+        sa.Column("k2", sa.Integer, nullable=False),
+        *cells,
+        *_value_columns(dataset),
+        now_column("published_at"),
+    ]
+
+
+def tables_of(name: str, dataset: type[Record]) -> tuple[sa.Table, sa.Table, sa.Table]:
+    """The current, history and inbox tables of a dataset, made on first use."""
+    if f"{SCHEMA}.{name}" in metadata.tables:
+        found = [metadata.tables[f"{SCHEMA}.{name}{part}"] for part in ("", "_history", "_inbox")]
+        return found[0], found[1], found[2]
+    current = sa.Table(
+        name,
+        metadata,
+        sa.Column("id", pg.UUID, primary_key=True),
+        sa.Column("rev", sa.Integer, nullable=False),
+        *_revision_columns(dataset),
+        sa.Column("released", pg.ARRAY(sa.Integer), nullable=False),
+        sa.UniqueConstraint("provider", "external_id"),
+    )
+    sa.Index(f"{name}_k2_id", current.c.k2, current.c.id)
+    sa.Index(f"{name}_occurred_at", current.c.occurred_at)
+    history = sa.Table(
+        f"{name}_history",
+        metadata,
+        sa.Column("id", pg.UUID, primary_key=True),
+        sa.Column("rev", sa.Integer, primary_key=True),
+        *_revision_columns(dataset),
+    )
+    inbox = sa.Table(
+        f"{name}_inbox",
+        metadata,
+        sa.Column("batch", pg.UUID, primary_key=True),
+        sa.Column("ordinal", sa.Integer, primary_key=True),
+        sa.Column("id", pg.UUID, nullable=False),
+        sa.Column("rev", sa.Integer, nullable=False),
+        sa.Column("content_mac", sa.LargeBinary, nullable=False),
+        sa.Column("cell_row", sa.Integer, nullable=False),
+        sa.Column("cell_column", sa.Integer, nullable=False),
+        *_value_columns(dataset),
+        prefixes=["UNLOGGED"],
+    )
+    return current, history, inbox

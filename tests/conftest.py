@@ -1,0 +1,91 @@
+"""Real PostgreSQL from real migrations: one private cluster, one template, a clone of it for each test module."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from hub import db, localdb
+from tests.world import World, build
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+HOME = ROOT / ".local" / "test"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that uses a database is marked so; `make check` leaves those out."""
+    for item in items:
+        if {"cluster", "world", "databases"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("db")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> localdb.Cluster:
+    """The private cluster of the tests: without fsync, shared by all workers, left running for the next run."""
+    return localdb.ensure(HOME / "pg", durable=False)
+
+
+@pytest.fixture(scope="session")
+def state(cluster: localdb.Cluster) -> Path:
+    """Secrets of the tests' hubs. Role passwords belong to the whole server, so all workers share them."""
+    folder = HOME / "state"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (HOME / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        db.read_secrets(folder)
+        _make_template(cluster, folder)
+    return folder
+
+
+def _template() -> str:
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "migrations").rglob("*.*")):
+        if path.suffix in (".py", ".sql"):
+            digest.update(path.read_bytes())
+    return f"template_{digest.hexdigest()[:12]}"
+
+
+def _make_template(cluster: localdb.Cluster, folder: Path) -> None:
+    name = _template()
+    engine = sa.create_engine(cluster.url(), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        names = set(connection.scalars(sa.text("select datname from pg_database")))
+        for old in sorted(n for n in names if n.startswith(("template_", "test_")) and not n.startswith(name)):
+            connection.exec_driver_sql(f'drop database if exists "{old}" with (force)')
+        if f"{name}_done" not in names:
+            for part in (name, f"{name}_keys"):
+                connection.exec_driver_sql(f'drop database if exists "{part}" with (force)')
+            db.migrate(sa.make_url(cluster.url(name)), sa.make_url(cluster.url(f"{name}_keys")), db.read_secrets(folder))
+            connection.exec_driver_sql(f"create database {name}_done")
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def databases(cluster: localdb.Cluster, state: Path) -> Callable[[], tuple[sa.URL, sa.URL]]:
+    """Makes a fresh pair of migrated databases."""
+
+    def clone() -> tuple[sa.URL, sa.URL]:
+        name = f"test_{os.getpid()}_{uuid4().hex[:8]}"
+        engine = sa.create_engine(cluster.url(), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection, (HOME / "template.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for part, template in ((name, _template()), (f"{name}_keys", f"{_template()}_keys")):
+                connection.exec_driver_sql(f'create database "{part}" template "{template}" strategy file_copy')
+        engine.dispose()
+        return sa.make_url(cluster.url(name)), sa.make_url(cluster.url(f"{name}_keys"))
+
+    return clone
+
+
+@pytest.fixture(scope="module")
+def world(databases: Callable[[], tuple[sa.URL, sa.URL]], state: Path) -> Iterator[World]:
+    """A hub with no partners yet, for one test module."""
+    main, keys = databases()
+    with build(main, keys, state) as built:
+        yield built

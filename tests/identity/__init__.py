@@ -1,0 +1,1 @@
+"""Who may have a token, and which tokens are believed."""

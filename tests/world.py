@@ -1,0 +1,170 @@
+"""A hub to test against: real databases, real keys, the real application, and partners with keys of their own."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from ruamel.yaml import YAML
+from starlette.testclient import TestClient
+
+from hub import db
+from hub.agreements.load import Loaded, load
+from hub.api.services import Services
+from hub.app import Addresses, application, assemble
+from hub.audit.leaf import By
+from hub.datasets import DATASETS
+from hub.identity import assertion, clients, organisations
+from hub.settings import Settings
+
+BASE = "http://127.0.0.1:8000"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class Clock:
+    """The hub's clock in a test: now, unless it is moved."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@dataclass
+class World:
+    """One hub and its partners."""
+
+    settings: Settings
+    addresses: Addresses
+    services: Services
+    database: db.Database
+    http: TestClient
+    clock: Clock
+    keys: dict[str, bytes] = field(default_factory=dict)
+    tokens: dict[tuple[str, str | None], str] = field(default_factory=dict)
+
+    def organisation(
+        self, slug: str, kind: str = "partner", scopes: Sequence[str] = ("publish", "query", "audit")
+    ) -> organisations.Organisation:
+        """An organisation with one client of the same name."""
+        found = organisations.add(self.database.writer, slug, slug.capitalize(), kind)
+        key = ec.generate_private_key(ec.SECP256R1())
+        self.keys[slug] = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        clients.add(self.database.writer, slug, slug, public, scopes)
+        return found
+
+    def token_response(self, client: str, purpose: str | None = None, scope: str | None = None) -> Any:
+        form = {
+            "grant_type": "client_credentials",
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": assertion.make(self.keys[client], client, BASE, self.clock()),
+        }
+        form |= {"purpose": purpose} if purpose else {}
+        form |= {"scope": scope} if scope else {}
+        return self.http.post("/oauth/token", data=form)
+
+    def bearer(self, client: str, purpose: str | None = None) -> dict[str, str]:
+        """An Authorization header; without a purpose one that can publish and audit, not query."""
+        key = (client, purpose)
+        if key not in self.tokens:
+            answer = self.token_response(client, purpose, None if purpose else "publish audit")
+            assert answer.status_code == 200, answer.text
+            self.tokens[key] = answer.json()["access_token"]
+        return {"Authorization": f"Bearer {self.tokens[key]}"}
+
+    def publish(self, client: str, *features: Mapping[str, Any]) -> Any:
+        body = {"type": "FeatureCollection", "features": list(features)}
+        return self.http.post(
+            "/collections/incidents/items", json=body, headers=self.bearer(client) | {"Content-Type": "application/geo+json"}
+        )
+
+    def get(self, client: str, purpose: str, path: str, **params: Any) -> Any:
+        return self.http.get(path, params=params, headers=self.bearer(client, purpose))
+
+    def items(self, client: str, purpose: str, **params: Any) -> list[dict[str, Any]]:
+        """Every feature a reader gets, following `next`."""
+        found: list[dict[str, Any]] = []
+        answer = self.get(client, purpose, "/collections/incidents/items", **({"limit": 1000} | params))
+        while True:
+            assert answer.status_code == 200, answer.text
+            found += answer.json()["features"]
+            following = [link["href"] for link in answer.json()["links"] if link["rel"] == "next"]
+            if not following:
+                return found
+            answer = self.http.get(following[0].removeprefix(BASE), headers=self.bearer(client, purpose))
+
+    def mou(self, folder: Path, name: str, provider: str, consumer: str, grants: Sequence[Mapping[str, Any]], **more: Any) -> Loaded:
+        """Writes an MOU file and loads it."""
+        path = folder / f"{name}-{uuid4().hex[:6]}.yaml"
+        with path.open("w") as file:
+            YAML(typ="safe", pure=True).dump(mou_data(name, provider, consumer, grants, **more), file)
+        return self.load(path)
+
+    def load(self, path: Path) -> Loaded:
+        with db.owner_transaction(self.addresses.main) as tx:
+            return load(tx, path, DATASETS, self.clock(), By(client="test"))
+
+    def leaves(self, **conditions: Any) -> list[dict[str, Any]]:
+        """Parsed leaves, oldest first."""
+        from hub.audit.log import Search
+
+        return [entry.body for entry in reversed(self.services.log.find(Search(limit=10_000, **conditions)))]
+
+    @contextmanager
+    def superuser(self) -> Iterator[sa.Connection]:
+        engine = sa.create_engine(self.addresses.main, poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            yield connection
+        engine.dispose()
+
+
+def mou_data(name: str, provider: str, consumer: str, grants: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
+    return {
+        "mou": name,
+        "version": 1,
+        "title": "A test",
+        "parties": {"provider": provider, "consumer": consumer},
+        "in_force": {"from": datetime(2020, 1, 1).date(), "until": datetime(2099, 12, 31).date()},
+        "review_by": datetime(2030, 1, 1).date(),
+        "legal_basis": "None; this is a test",
+        "grants": list(grants),
+    } | more
+
+
+def grant(identifier: str = "all", purposes: Sequence[str] = ("research",), where: Any = "everything", **more: Any) -> dict[str, Any]:
+    return {
+        "id": identifier,
+        "dataset": "incidents",
+        "purposes": list(purposes),
+        "actions": ["query"],
+        "where": where,
+        "fields": {"category": "clear", "occurred_at": "clear", "place": {"grid_m": 500}},
+    } | more
+
+
+def feature(external_id: str, lon: float = -79.38, lat: float = 43.65, **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [lon, lat]},
+        "properties": {"external_id": external_id, "category": "theft", "occurred_at": "2021-03-04T13:37:11Z"} | properties,
+    }
+
+
+@contextmanager
+def build(main: sa.URL, keys: sa.URL, state: Path) -> Iterator[World]:
+    """A hub over migrated databases at the administrator's addresses."""
+    settings = Settings(state_dir=state, pool_size=4, log_level="error")
+    addresses = Addresses(main, keys)
+    db.migrate(main, keys, db.read_secrets(state))
+    clock = Clock()
+    services, database = assemble(settings, addresses, clock=clock)
+    with TestClient(application(services, database.dispose), base_url=BASE, raise_server_exceptions=False) as http:
+        yield World(settings, addresses, services, database, http, clock)
