@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from hub import __version__
+from hub import __version__, localdb
 from hub.api import audit, collections, health, oauth, openapi, problems
 from hub.api.services import Services, Shared
 from hub.audit.failures import Failures
@@ -20,13 +20,14 @@ from hub.audit.log import Log
 from hub.crypto.keyring import Keyring
 from hub.crypto.providers import FileRootKey
 from hub.datasets import DATASETS
-from hub.db import Database, connect, read_secrets, secret_file, transaction
+from hub.db import Database, connect, migrate, read_secrets, secret_file, transaction
 from hub.errors import HubError
 from hub.identity import organisations
 from hub.identity.server import TokenServer
 from hub.identity.token_key import TokenKey
 from hub.identity.tokens import AccessToken, Verifier
-from hub.settings import Settings
+from hub.logs import RequestLog, configure
+from hub.settings import Settings, read_settings
 from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.query import Querying
 
@@ -137,6 +138,7 @@ def application(called: Services, close: Callable[[], None]) -> FastAPI:
         title="Concord", version=__version__, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.services = called
+    app.add_middleware(RequestLog)
     for module in (health, oauth, collections, audit, openapi):
         app.include_router(module.router())
     app.add_exception_handler(HubError, problems.of_hub_error)
@@ -153,3 +155,26 @@ def create(settings: Settings, addresses: Addresses) -> FastAPI:
     """
     called, database = assemble(settings, addresses)
     return application(called, database.dispose)
+
+
+def serving() -> FastAPI:
+    """What each serving process runs (an import string for uvicorn): settings from the environment, databases already migrated."""
+    settings = read_settings()
+    configure(settings.log_level)
+    return create(settings, addresses_of(settings))
+
+
+def addresses_of(settings: Settings) -> Addresses:
+    """The databases of the settings; without HUB_DATABASE_URL the private cluster's, which is started if it is down."""
+    main, keys = settings.main_url(), settings.keys_url()
+    if main is None or keys is None:
+        cluster = localdb.ensure(settings.state_dir / "pg")
+        main, keys = sa.make_url(cluster.url("hub")), keys or sa.make_url(cluster.url("hub_keys"))
+    return Addresses(main, keys)
+
+
+def prepare(settings: Settings, addresses: Addresses) -> None:
+    """Migrates both databases and makes the keys that are missing: the same on a first and on any later start."""
+    migrate(addresses.main, addresses.keys, read_secrets(settings.state_dir))
+    open_root_key(settings)
+    TokenKey.load_or_create(settings.state_dir / "token.pem")

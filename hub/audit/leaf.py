@@ -132,6 +132,12 @@ def bitmap(revisions: Sequence[int]) -> str:
     return "roaring64:" + b64encode(BitMap64(revisions).serialize()).decode()
 
 
+def revision_count(leaf: Mapping[str, Any]) -> int:
+    """How many revisions a parsed leaf (one part of it) is about."""
+    count: int = leaf.get("shown", {}).get("count", 0)
+    return count
+
+
 def event_id(at: datetime, random: bytes) -> UUID:
     """A UUIDv7 (RFC 9562 §5.7) of `at` and 10 random bytes, so that events arrive in the order of their index."""
     head = int(at.timestamp() * 1000).to_bytes(6, "big")

@@ -11,7 +11,7 @@ using a DEK twice is safe. The row keeps the retention bucket of the first attem
 
 import hmac
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as attribute
@@ -57,8 +57,10 @@ _ADD_KEK = text("""
     ON CONFLICT (owner, class, bucket, epoch) DO NOTHING""")
 _ADD_DEKS = text("""
     INSERT INTO keys.dek (record, class, rev, kek_id, row)
-    SELECT * FROM unnest(CAST(:records AS uuid[]), CAST(:classes AS int[]), CAST(:revs AS int[]),
-                         CAST(:kek_ids AS int[]), CAST(:rows AS bytea[]))
+    SELECT new.record, new.class, new.rev, new.kek_id, substring(sent.rows FROM 98 * (CAST(new.n AS int) - 1) + 1 FOR 98)
+    FROM unnest(CAST(:records AS uuid[]), CAST(:classes AS int[]), CAST(:revs AS int[]), CAST(:kek_ids AS int[]))
+         WITH ORDINALITY AS new(record, class, rev, kek_id, n),
+         (SELECT CAST(:rows AS bytea) AS rows OFFSET 0) AS sent
     ON CONFLICT (record, class, rev) DO NOTHING""")
 _DEKS = text("""
     SELECT want.n, d.kek_id, d.row
@@ -152,22 +154,24 @@ class Keyring:
 
     def seal_batch(self, items: Sequence[Sealing]) -> list[dict[int, bytes]]:
         """Per item its field number → ciphertext. The DEKs are durable on return; the record may be committed after."""
-        wanted = {
-            _Dek(item.owner, item.record, _catalogued(cls), item.rev): item.bucket
-            for item in items
-            for cls in {cls for cls, _ in item.fields.values()}
-        }
-        keys = self._provide(wanted)
+        classes = [sorted({_catalogued(cls) for cls, _ in item.fields.values()}) for item in items]
+        wanted = [
+            (_Dek(item.owner, item.record, cls, item.rev), item.bucket)
+            for item, its_classes in zip(items, classes, strict=True)
+            for cls in its_classes
+        ]
+        keys = iter(self._provide(wanted))
         nonces = self._draw(sum(len(item.fields) for item in items), 12)
-        return [_seal(item, keys, nonces) for item in items]
+        return [_seal(item, {cls: next(keys) for cls in its_classes}, nonces) for item, its_classes in zip(items, classes, strict=True)]
 
     def open_batch(self, items: Sequence[Opening]) -> list[bytes]:
         """Plaintexts in the order of `items`. Raises Shredded if any DEK is gone; then nothing is opened."""
-        names = [_Dek(item.owner, item.record, item.cls, item.rev) for item in items]
-        keys = self._fetch(list(dict.fromkeys(names)))
+        places: dict[_Dek, int] = {}
+        chosen = [places.setdefault(_Dek(item.owner, item.record, item.cls, item.rev), len(places)) for item in items]
+        keys = self._fetch(list(places))
         opened = []
-        for name, item in zip(names, items, strict=True):
-            key, context = keys[name]
+        for place, item in zip(chosen, items, strict=True):
+            key, context = keys[place]
             opened.append(open_field(key, item.blob, context, item.field, item.schema))
         return opened
 
@@ -183,27 +187,26 @@ class Keyring:
         """Seal an audit event's literals under the DEK of its month (UTC). `at` is aware."""
         month = _month(at)
         if month not in self._months:
-            self._months[month] = self._provide({month: "audit"})[month]
+            (self._months[month],) = self._provide([(month, "audit")])
         return seal_field(self._months[month][0], plaintext, self._random(12), _of_event(event), 0, 0)
 
     def open_literals(self, event: UUID, at: datetime, blob: bytes) -> bytes:
         """Raises Shredded when that month's DEK is gone."""
         month = _month(at)
-        return open_field(self._fetch([month])[month][0], blob, _of_event(event), 0, 0)
+        return open_field(self._fetch([month])[0][0], blob, _of_event(event), 0, 0)
 
-    def _provide(self, wanted: Mapping[_Dek, str]) -> dict[_Dek, _Open]:
-        """Keys to seal with, by DEK: new ones, committed; or, where the revision has one already, that one."""
-        keks = self._keks_of({_Group(dek.owner, dek.cls, bucket) for dek, bucket in wanted.items()})
-        keys: dict[_Dek, _Open] = {}
+    def _provide(self, wanted: Sequence[tuple[_Dek, str]]) -> list[_Open]:
+        """A key to seal with per DEK and bucket: new and committed, or the one that the revision has already."""
+        keks = self._keks_of({_Group(dek.owner, dek.cls, bucket) for dek, bucket in wanted})
+        secrets, nonces = self._draw(len(wanted), 32), self._draw(len(wanted), 12)
+        keys: list[_Open] = []
         rows: list[tuple[_Dek, int, bytes]] = []
-        for (dek, bucket), secret, nonce in zip(
-            wanted.items(), self._draw(len(wanted), 32), self._draw(len(wanted), 12), strict=True
-        ):
+        for (dek, bucket), secret, nonce in zip(wanted, secrets, nonces, strict=True):
             kek, context = keks[_Group(dek.owner, dek.cls, bucket)], dek.context()
             row, key = wrap_dek(kek, secret, nonce, context)
             rows.append((dek, kek.kek_id, row))
-            keys[dek] = key, context
-        return keys if self._store(rows) == len(rows) else self._fetch(list(wanted))
+            keys.append((key, context))
+        return keys if self._store(rows) == len(rows) else self._fetch([dek for dek, _ in wanted])
 
     def _store(self, rows: list[tuple[_Dek, int, bytes]]) -> int:
         """How many were new. Sorted, so that two batches with rows in common wait for each other, not in a circle."""
@@ -212,26 +215,27 @@ class Keyring:
         rows.sort(key=lambda entry: (entry[0].record.bytes, entry[0].cls, entry[0].rev))
         values = {
             **_columns([dek for dek, _, _ in rows]),
-            "kek_ids": [kek_id for _, kek_id, _ in rows],
-            "rows": [row for _, _, row in rows],
+            "kek_ids": _array(kek_id for _, kek_id, _ in rows),
+            "rows": b"".join(row for _, _, row in rows),
         }
         with self._transaction() as transaction:
             return transaction.execute(_ADD_DEKS, values).rowcount
 
-    def _fetch(self, wanted: list[_Dek]) -> dict[_Dek, _Open]:
-        """Existing keys by DEK, in one query (and one for KEKs not met before). Raises Shredded."""
+    def _fetch(self, wanted: Sequence[_Dek]) -> list[_Open]:
+        """Existing keys in the order of `wanted`: one query, and one for KEKs not met before. Raises Shredded."""
         if not wanted:
-            return {}
-        rows = {wanted[n - 1]: (kek_id, bytes(row)) for n, kek_id, row in self._read(_DEKS, **_columns(wanted))}
+            return []
+        rows = {n - 1: (kek_id, bytes(row)) for n, kek_id, row in self._read(_DEKS, **_columns(wanted))}
         if len(rows) < len(wanted):
-            raise Shredded({dek.record for dek in wanted if dek not in rows})
+            raise Shredded({dek.record for place, dek in enumerate(wanted) if place not in rows})
         self._load_keks({kek_id for kek_id, _ in rows.values()})
-        keys: dict[_Dek, _Open] = {}
-        for dek, (kek_id, row) in rows.items():
+        keys: list[_Open] = []
+        for place, dek in enumerate(wanted):
+            kek_id, row = rows[place]
             kek, context = self._keks.get(kek_id), dek.context()
             if kek is None:  # a foreign key points at it, so it was destroyed between the two queries
                 raise Shredded({dek.record})
-            keys[dek] = unwrap_dek(kek, row, context), context
+            keys.append((unwrap_dek(kek, row, context), context))
         return keys
 
     def _keks_of(self, groups: set[_Group]) -> dict[_Group, Kek]:
@@ -244,7 +248,7 @@ class Keyring:
     def _load_keks(self, ids: set[int]) -> None:
         missing = ids - self._keks.keys()
         if missing:
-            for row in self._read(_KEKS_BY_ID, ids=list(missing)):
+            for row in self._read(_KEKS_BY_ID, ids=_array(missing)):
                 self._keep(row)
 
     def _keep(self, row: _Row) -> Kek:
@@ -271,8 +275,8 @@ class Keyring:
         named = list(groups)
         return self._read(
             _CURRENT_KEKS,
-            owners=[str(group.owner) for group in named],
-            classes=[group.cls for group in named],
+            owners=_array(group.owner for group in named),
+            classes=_array(group.cls for group in named),
             buckets=[group.bucket for group in named],
         )
 
@@ -295,20 +299,25 @@ class Keyring:
             yield connection
 
 
-def _seal(item: Sealing, keys: Mapping[_Dek, _Open], nonces: Iterator[bytes]) -> dict[int, bytes]:
+def _seal(item: Sealing, keys: Mapping[int, _Open], nonces: Iterator[bytes]) -> dict[int, bytes]:
     sealed = {}
     for number, (cls, plaintext) in item.fields.items():
-        key, context = keys[_Dek(item.owner, item.record, cls, item.rev)]
+        key, context = keys[cls]
         sealed[number] = seal_field(key, plaintext, next(nonces), context, number, item.schema)
     return sealed
 
 
 def _columns(deks: Sequence[_Dek]) -> dict[str, object]:
     return {
-        "records": [str(dek.record) for dek in deks],
-        "classes": [dek.cls for dek in deks],
-        "revs": [dek.rev for dek in deks],
+        "records": _array(dek.record for dek in deks),
+        "classes": _array(dek.cls for dek in deks),
+        "revs": _array(dek.rev for dek in deks),
     }
+
+
+def _array(values: Iterable[UUID | int]) -> str:
+    """PostgreSQL's array literal: the server reads one far faster than an ARRAY[…] of as many expressions."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _group(row: _Row) -> _Group:

@@ -27,9 +27,7 @@ _GET = text(
     "select c.client_id, c.jwk, c.scopes, c.disabled_at, o.id, o.uid, o.slug, o.name, o.kind"
     " from hub.clients c join hub.organisations o on o.id = c.organisation where c.client_id = :client_id"
 )
-_DISABLE = text(
-    "update hub.clients set disabled_at = least(disabled_at, :at) where client_id = :client_id returning client_id"
-)
+_DISABLE = text("update hub.clients set disabled_at = least(disabled_at, :at) where client_id = :client_id returning client_id")
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,7 @@ class Client:
         return self.disabled_at is not None and self.disabled_at <= now
 
 
-def add(
-    engine: Engine, organisation_slug: str, client_id: str, public_jwk_or_pem: str | bytes, scopes: Iterable[str]
-) -> Client:
+def add(engine: Engine, organisation_slug: str, client_id: str, public_jwk_or_pem: str | bytes, scopes: Iterable[str]) -> Client:
     """Registers a client with its public key (JWK or PEM).
 
     Raises:

@@ -12,13 +12,11 @@ PURGE_EVERY_S = 60
 MARGIN = timedelta(seconds=60)  # another hub machine's clock may be behind: it would still accept what we forgot
 
 _REMEMBER = text(
-    "insert into hub.assertions_seen (client_id, jti_hash, expires_at) values (:client_id, :jti_hash, :expires_at)"
-    " on conflict do nothing"
+    "insert into hub.assertions_seen (client_id, jti_hash, expires_at) values (:client_id, :jti_hash, :expires_at) on conflict do nothing"
 )
 # One purge at a time, over all processes: two could wait for each other's rows.
 _PURGE = text(
-    "delete from hub.assertions_seen where expires_at < :before"
-    " and (select pg_try_advisory_xact_lock(hashtext('hub.assertions_seen')))"
+    "delete from hub.assertions_seen where expires_at < :before and (select pg_try_advisory_xact_lock(hashtext('hub.assertions_seen')))"
 )
 
 

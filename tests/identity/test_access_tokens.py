@@ -102,9 +102,7 @@ def test_the_long_form_of_typ_is_accepted() -> None:
     assert verify(token({"typ": "application/at+jwt"})).jti == "one"
 
 
-@pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer ", "Basic YTpi", "DPoP x.y.z", "Bearer a.b", "Bearer é.b.c"]
-)
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic YTpi", "DPoP x.y.z", "Bearer a.b", "Bearer é.b.c"])
 def test_what_is_no_bearer_token_is_refused(header: str | None) -> None:
     with pytest.raises(NotAuthenticated):
         Verifier(ISSUER, AUDIENCE, KEY.public).verify(header, NOW)
@@ -245,9 +243,7 @@ def test_a_payload_that_is_no_json_object_is_refused(payload: bytes) -> None:
     refusal(forge({"alg": "ES256", "typ": "at+jwt", "kid": KEY.kid}, payload, SIGNING_KEY))
 
 
-@pytest.mark.parametrize(
-    "header", [b"[]", b"\xff", b"{", b"[" * 5000, b'{"alg":["ES256"]}', b'{"alg":{}}', b'{"typ":5}']
-)
+@pytest.mark.parametrize("header", [b"[]", b"\xff", b"{", b"[" * 5000, b'{"alg":["ES256"]}', b'{"alg":{}}', b'{"typ":5}'])
 def test_a_header_that_is_not_all_strings_is_refused(header: bytes) -> None:
     refusal(f"{base64url(header)}.{token().partition('.')[2]}")
 

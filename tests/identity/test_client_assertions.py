@@ -110,9 +110,7 @@ def test_an_unknown_client_is_refused(name: object, partner: Partner, ask: Ask) 
     refused(ask(partner.assertion(iss=name, sub=name)), "invalid_client")
 
 
-def test_unknown_disabled_and_foreign_get_the_same_answer(
-    partner: Partner, writer: Engine, ask: Ask, clock: Clock
-) -> None:
+def test_unknown_disabled_and_foreign_get_the_same_answer(partner: Partner, writer: Engine, ask: Ask, clock: Clock) -> None:
     unknown = ask(partner.assertion(iss="no-such-client", sub="no-such-client"))
     foreign = ask(forge({"alg": "ES256"}, partner.claims(), ec.generate_private_key(ec.SECP256R1())))
     clients.disable(writer, partner.client.client_id, clock())
@@ -121,9 +119,7 @@ def test_unknown_disabled_and_foreign_get_the_same_answer(
     assert len({unknown.reason, foreign.reason, disabled.reason}) == 3
 
 
-def test_a_disabled_client_gets_no_token_from_that_moment_on(
-    partner: Partner, writer: Engine, ask: Ask, clock: Clock
-) -> None:
+def test_a_disabled_client_gets_no_token_from_that_moment_on(partner: Partner, writer: Engine, ask: Ask, clock: Clock) -> None:
     clients.disable(writer, partner.client.client_id, NOW + timedelta(seconds=10))
     assert ask(partner.assertion()).status == 200
     clock.advance(10)
@@ -188,12 +184,8 @@ def test_an_access_token_is_no_assertion(partner: Partner, ask: Ask) -> None:
     assert ask(partner.assertion({"typ": "client-authentication+jwt"})).status == 200
 
 
-@pytest.mark.parametrize(
-    "extra", [{"crit": ["x"]}, {"crit": 5}, {"b64": False, "crit": ["b64"]}, {"x5u": "https://e.example"}]
-)
-def test_an_assertion_with_an_unknown_header_member_is_refused(
-    extra: dict[str, Any], partner: Partner, ask: Ask
-) -> None:
+@pytest.mark.parametrize("extra", [{"crit": ["x"]}, {"crit": 5}, {"b64": False, "crit": ["b64"]}, {"x5u": "https://e.example"}])
+def test_an_assertion_with_an_unknown_header_member_is_refused(extra: dict[str, Any], partner: Partner, ask: Ask) -> None:
     refused(ask(partner.assertion(extra)), "invalid_client", "header")
 
 

@@ -94,18 +94,14 @@ def test_registering_a_private_key_leaves_nothing_behind(
     assert clients.find(writer, "leaky") is None
 
 
-def test_a_client_of_an_unknown_organisation_is_refused_by_name(
-    writer: Engine, private_keys: dict[str, PrivateKey]
-) -> None:
+def test_a_client_of_an_unknown_organisation_is_refused_by_name(writer: Engine, private_keys: dict[str, PrivateKey]) -> None:
     pem = public_pem(private_keys["ES256"])
     assert field_of(lambda: clients.add(writer, "nobody-here", "a-client", pem, {"query"})) == "organisation"
 
 
 def test_the_stored_key_is_public(writer: Engine, partner: Partner) -> None:
     with writer.connect() as connection:
-        stored = connection.scalar(
-            sa.text("select jwk::text from hub.clients where client_id = :c"), {"c": partner.client.client_id}
-        )
+        stored = connection.scalar(sa.text("select jwk::text from hub.clients where client_id = :c"), {"c": partner.client.client_id})
     assert set(json.loads(stored)) == {"kty", "crv", "x", "y", "kid"}
 
 

@@ -40,9 +40,7 @@ Register = Callable[..., Partner]
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "PS256", "Ed25519"])
-def test_a_registered_client_gets_a_token_the_hub_believes(
-    algorithm: str, register: Register, ask: Ask, token_key: TokenKey
-) -> None:
+def test_a_registered_client_gets_a_token_the_hub_believes(algorithm: str, register: Register, ask: Ask, token_key: TokenKey) -> None:
     partner = register(algorithm)
     issued = ask(partner.assertion())
 
@@ -102,9 +100,7 @@ def test_an_issued_token_is_typed_and_names_its_key(partner: Partner, ask: Ask, 
     assert header == {"alg": "ES256", "typ": "at+jwt", "kid": token_key.kid}
 
 
-def test_no_log_line_holds_a_token_or_an_assertion(
-    partner: Partner, ask: Ask, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_log_line_holds_a_token_or_an_assertion(partner: Partner, ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     sent = partner.assertion()
     issued = ask(sent)
@@ -140,9 +136,7 @@ def test_the_raw_body_is_read_as_atoken_form(partner: Partner, server: TokenServ
     assert server.issue(body, form).status == 200
 
 
-@pytest.mark.parametrize(
-    "body", [b"\xff", b"a=%ff", b"&".join(b"a%d=" % i for i in range(21)), b"x" * 16385, b"", b"{}"]
-)
+@pytest.mark.parametrize("body", [b"\xff", b"a=%ff", b"&".join(b"a%d=" % i for i in range(21)), b"x" * 16385, b"", b"{}"])
 def test_a_body_that_is_no_form_is_refused(body: bytes, server: TokenServer) -> None:
     refused(server.issue(body, {}), "invalid_request")
 
@@ -192,9 +186,7 @@ def test_a_client_may_ask_for_less(partner: Partner, ask: Ask) -> None:
     assert (issued.body["scope"], issued.scopes, issued.purpose) == ("publish", {"publish"}, None)
 
 
-@pytest.mark.parametrize(
-    "scope", ["audit", "publish audit", "admin", "publish,query", " ", "QUERY", "é", '"', "query\x00"]
-)
+@pytest.mark.parametrize("scope", ["audit", "publish audit", "admin", "publish,query", " ", "QUERY", "é", '"', "query\x00"])
 def test_a_scope_the_client_does_not_have_is_refused(scope: str, partner: Partner, ask: Ask) -> None:
     issued = ask(partner.assertion(), scope=scope)
     refused(issued, "invalid_scope", "scope")
@@ -208,9 +200,7 @@ def test_a_token_for_queries_needs_a_purpose(scope: str | None, partner: Partner
     refused(ask(partner.assertion(), scope=scope, purpose=""), "invalid_request", "purpose")
 
 
-@pytest.mark.parametrize(
-    "purpose", ["Public", "a b", ".a", "a.", "a..b", "a-", "-a", "a_b", "é", "a\n", "x" * 101, "a\x00", "*", 'a"']
-)
+@pytest.mark.parametrize("purpose", ["Public", "a b", ".a", "a.", "a..b", "a-", "-a", "a_b", "é", "a\n", "x" * 101, "a\x00", "*", 'a"'])
 def test_a_garbled_purpose_is_refused(purpose: str, partner: Partner, ask: Ask) -> None:
     refused(ask(partner.assertion(), purpose=purpose), "invalid_request", "purpose")
     refused(ask(partner.assertion(), purpose=purpose, scope="publish"), "invalid_request", "purpose")
@@ -250,9 +240,7 @@ def test_on_loopback_the_issuer_may_be_plain_http(writer: Engine, token_key: Tok
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    parameters=st.dictionaries(st.sampled_from(["scope", "purpose", "client_id", "grant_type"]), st.text(max_size=30))
-)
+@given(parameters=st.dictionaries(st.sampled_from(["scope", "purpose", "client_id", "grant_type"]), st.text(max_size=30)))
 def test_whatever_a_form_holds_the_answer_is_an_answer(parameters: dict[str, str], partner: Partner, ask: Ask) -> None:
     issued = ask(partner.assertion(), **parameters)
     assert issued.status in (200, 400)

@@ -1,0 +1,220 @@
+"""`hub …`: the operator's and the integrator's commands. Each calls one function."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hub import __version__, db, demo, geo
+from hub.agreements.load import load
+from hub.app import addresses_of, open_database, prepare
+from hub.audit.leaf import By, revision_count
+from hub.audit.log import Log, Search
+from hub.client import Problem
+from hub.datasets import DATASETS
+from hub.errors import HubError
+from hub.identity import clients, new_key, organisations
+from hub.settings import read_settings
+from hub.sharing.stored import dataset_sql
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Concord: share incident reports under agreements."
+)
+org = typer.Typer(no_args_is_help=True, help="Partner organisations.")
+client = typer.Typer(no_args_is_help=True, help="Clients: programs of an organisation, each with a registered public key.")
+mou = typer.Typer(no_args_is_help=True, help="Memoranda of understanding.")
+audit = typer.Typer(no_args_is_help=True, help="The audit log.")
+for name, group in (("org", org), ("client", client), ("mou", mou), ("audit", audit)):
+    app.add_typer(group, name=name)
+# Off a terminal there is no width to fit into: a line stays one line.
+console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+@app.command()
+def migrate() -> None:
+    """Sets up or upgrades the databases and keys; harmless to repeat."""
+    settings = read_settings()
+    prepare(settings, addresses_of(settings))
+    console.print("The databases are up to date.")
+
+
+@app.command()
+def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
+    """Serves the API (run `hub migrate` first)."""
+    read_settings()
+    uvicorn.run(
+        "hub.app:serving",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+    )
+
+
+@app.command(name="demo")
+def run_demo(port: int = 8000) -> None:
+    """A hub with real open data and partners to ask as, until Ctrl-C."""
+    demo.run(port, console)
+
+
+@org.command("add")
+def org_add(slug: str, name: str, kind: Annotated[str, typer.Option(help="partner or auditor")] = "partner") -> None:
+    """Adds an organisation. An auditor may read the whole log."""
+    with _database() as database:
+        organisations.add(database.writer, slug, name, kind)
+    console.print(f"Added {slug}.")
+
+
+@org.command("list")
+def org_list() -> None:
+    """The organisations."""
+    with _database() as database:
+        _table(["slug", "kind", "name"], [[o.slug, o.kind, o.name] for o in organisations.all_of(database.writer)])
+
+
+@client.command("key")
+def client_key(path: Path) -> None:
+    """Makes a key pair: the private key at PATH (mode 0600), the public one beside it as PATH.pub, for the operator of the hub."""
+    new_key.write(path)
+    console.print(f"Keep {path} to yourself; register {path}.pub.")
+
+
+@client.command("add")
+def client_add(
+    organisation: str,
+    client_id: str,
+    key: Annotated[Path, typer.Option(help="The client's public key (PEM or JWK).")],
+    scope: Annotated[list[str], typer.Option(help="publish, query or audit; may be repeated.")],
+) -> None:
+    """Registers a client of an organisation with its public key."""
+    with _database() as database:
+        clients.add(database.writer, organisation, client_id, key.read_bytes(), scope)
+    console.print(f"Added {client_id}.")
+
+
+@client.command("disable")
+def client_disable(client_id: str) -> None:
+    """Ends a client's access; takes effect with its next request."""
+    with _database() as database:
+        clients.disable(database.writer, client_id, datetime.now(UTC))
+    console.print(f"Disabled {client_id}.")
+
+
+@mou.command("load")
+def mou_load(file: Path) -> None:
+    """Puts an MOU file in force. Boundary files are read from its folder."""
+    settings = read_settings()
+    with db.owner_transaction(addresses_of(settings).main) as tx:
+        loaded = load(tx, file, DATASETS, datetime.now(UTC), By(client="cli"))
+    what = f"{loaded.mou.mou} version {loaded.mou.version} (SHA-256 {loaded.mou.sha256[:16]}…)"
+    if loaded.unchanged:
+        console.print(f"{what} was loaded already; nothing changed.")
+        return
+    replaced = f"; it replaces version {loaded.superseded}" if loaded.superseded else ""
+    console.print(f"{what} is loaded{replaced}. {len(loaded.mou.grants)} grants; labels of {loaded.labelled:,} records changed.")
+    console.print("This version of the hub checks no signatures: whoever runs this command vouches that the parties agreed.")
+    if not loaded.mou.in_force.period[0] <= datetime.now(UTC) < loaded.mou.in_force.period[1]:
+        console.print(f"Note: it is in force from {loaded.mou.in_force.since} until {loaded.mou.in_force.until}, which is not today.")
+
+
+@audit.command("list")
+def audit_list(
+    owner: Annotated[str | None, typer.Option(help="Whose data it was about.")] = None,
+    organisation: Annotated[str | None, typer.Option(help="Who did it.")] = None,
+    type: Annotated[str | None, typer.Option(help="query, publish, token, refusal, mou-loaded, audit …")] = None,
+    limit: int = 20,
+    json: Annotated[bool, typer.Option(help="The leaves themselves, one a line.")] = False,
+) -> None:
+    """Who saw what, newest first: reads the log as the operator of the hub."""
+    with _database() as database:
+        found = Log(database.auditor).find(Search(owner=owner, organisation=organisation, type=type, limit=limit))
+    if json:
+        for entry in found:
+            print(entry.text)
+        return
+    _table(["when", "type", "who", "purpose", "whose data", "under", "records", "decision"], [_line(e.body) for e in found])
+
+
+def _line(leaf: dict[str, Any]) -> list[str]:
+    under = ", ".join(u["mou"] for u in leaf.get("under", ()))
+    return [
+        leaf["at"][:19].replace("T", " "),
+        leaf["type"],
+        leaf["by"].get("organisation") or leaf["by"].get("client") or "-",
+        leaf.get("purpose", "-"),
+        leaf.get("owner", "-"),
+        under or "-",
+        str(revision_count(leaf)),
+        leaf["decision"],
+    ]
+
+
+@app.command()
+def get(
+    address: str,
+    as_: Annotated[str, typer.Option("--as", help="A profile: a JSON file, or the name of one in the state folder's profiles.")],
+) -> None:
+    """Asks the hub over HTTP as a registered client: gets a token, then ADDRESS, and prints the answer."""
+    with demo.profile_client(as_, read_settings().state_dir) as asking:
+        answer = asking.get(address).text
+    if sys.stdout.isatty():
+        console.print_json(answer)
+    else:
+        print(answer)
+
+
+@app.command()
+def schema(dataset: str) -> None:
+    """The SQL of a dataset's functions and views, from the catalogue: what a new migration freezes."""
+    print(geo.cells_sql("hub") + dataset_sql(dataset, DATASETS[dataset]))
+
+
+@contextmanager
+def _database() -> Iterator[db.Database]:
+    settings = read_settings()
+    database = open_database(settings, addresses_of(settings))
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> None:
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+@app.command()
+def version() -> None:
+    """The version of the hub."""
+    print(__version__)
+
+
+def main() -> None:
+    """The command line; an error is one sentence on standard error and exit code 1."""
+    try:
+        app()
+    except HubError as error:
+        _fail(error.detail, *(f"  {p.field}: {p.reason}" for p in error.problems if p.reason != error.detail))
+    except Problem as error:
+        _fail(f"the hub answered {error.status}: {error}", *(f"  {p['field']}: {p['reason']}" for p in error.body.get("errors", ())))
+
+
+def _fail(sentence: str, *more: str) -> NoReturn:
+    print(f"hub: {sentence}", *more, sep="\n", file=sys.stderr)
+    raise SystemExit(1)

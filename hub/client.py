@@ -1,0 +1,106 @@
+"""A small Python client over the public API. It stands apart: it imports nothing of `hub` and may be copied out.
+
+client = Client("https://hub.example", "harbour-etl", Path("key.pem").read_bytes(), purpose="public-health.outreach")
+for feature in client.items("incidents", bbox="-79.40,43.64,-79.36,43.67"): …
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+from uuid import uuid4
+
+import httpx2
+from joserfc import jwt
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+GEOJSON = "application/geo+json"
+
+
+class Problem(Exception):
+    """An answer that is no success. `status` and the members of the RFC 9457 body are in it."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        super().__init__(body.get("detail") or body.get("error_description") or body.get("error") or f"HTTP {status}")
+        self.status, self.body = status, body
+
+
+class Client:
+    """One registered client for one purpose. Tokens are fetched, and renewed half a minute before they end."""
+
+    def __init__(
+        self,
+        base_url: str,
+        client_id: str,
+        private_key_pem: bytes,
+        purpose: str | None = None,
+        scope: str | None = None,
+        timeout_s: float = 60,
+    ) -> None:
+        self._base, self._id, self._purpose, self._scope = base_url.rstrip("/"), client_id, purpose, scope
+        self._key, self._algorithm = _private_key(private_key_pem)
+        self._http = httpx2.Client(base_url=self._base, timeout=timeout_s)
+        self._token: tuple[str, float] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def token(self) -> str:
+        """A valid access token (RFC 6749 §4.4 with RFC 7523 §2.2)."""
+        if self._token is None or self._token[1] < time.time() + 30:
+            form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": self._assertion()}
+            form |= {"purpose": self._purpose} if self._purpose else {}
+            form |= {"scope": self._scope} if self._scope else {}
+            body = _checked(self._http.post("/oauth/token", data=form)).json()
+            self._token = body["access_token"], time.time() + body["expires_in"]
+        return self._token[0]
+
+    def get(self, address: str) -> httpx2.Response:
+        """Any resource of the hub: a path, or an address it gave (such as a `next` link)."""
+        return _checked(self._http.get(address.removeprefix(self._base), headers=self._headers()))
+
+    def items(self, collection: str, limit: int = 500, **filters: str) -> Iterator[dict[str, Any]]:
+        """Every feature that matches, page by page."""
+        address: str | None = f"/collections/{collection}/items?{httpx2.QueryParams({'limit': limit, **filters})}"
+        while address:
+            page = self.get(address).json()
+            yield from page["features"]
+            address = next((link["href"] for link in page["links"] if link["rel"] == "next"), None)
+
+    def publish(self, collection: str, features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Publishes features, all or none; gives the receipt."""
+        body = {"type": "FeatureCollection", "features": list(features)}
+        answer = self._http.post(f"/collections/{collection}/items", json=body, headers=self._headers() | {"Content-Type": GEOJSON})
+        receipt: dict[str, Any] = _checked(answer).json()
+        return receipt
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token()}"}
+
+    def _assertion(self) -> str:
+        now = int(time.time())
+        claims = {"iss": self._id, "sub": self._id, "aud": self._base, "iat": now, "exp": now + 60, "jti": uuid4().hex}
+        return jwt.encode({"alg": self._algorithm}, claims, self._key, algorithms=[self._algorithm])
+
+
+def _private_key(pem: bytes) -> tuple[ECKey | OKPKey | RSAKey, str]:
+    """The key and the algorithm the hub takes from its kind: ES256, PS256 or Ed25519."""
+    for kind, algorithm in ((ECKey, "ES256"), (OKPKey, "Ed25519"), (RSAKey, "PS256")):
+        try:
+            return kind.import_key(pem), algorithm
+        except ValueError:
+            continue
+    raise ValueError("not an EC P-256, Ed25519 or RSA private key in PEM")
+
+
+def _checked(answer: httpx2.Response) -> httpx2.Response:
+    if answer.status_code >= 400:
+        try:
+            body = answer.json()
+        except ValueError:
+            body = {}
+        raise Problem(answer.status_code, body)
+    return answer
