@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -109,8 +109,8 @@ def _publishers(engine: sa.Engine) -> Callable[[AccessToken, By], Publisher]:
         slug = token.organisation
         if slug not in known:
             found = organisations.get(engine, slug)
-            known[slug] = Publisher(found.id, found.uid, found.slug, By())
-        return Publisher(known[slug].number, known[slug].uid, slug, by)
+            known[slug] = Publisher(found.id, found.uid, found.slug, By(), found.area)
+        return replace(known[slug], by=by)
 
     return publisher
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from hub import __version__, db, demo, geo
 from hub.agreements.load import load
+from hub.api.parameters import bbox
 from hub.app import addresses_of, open_database, prepare
 from hub.audit.leaf import By, revision_count
 from hub.audit.log import Log, Search
@@ -71,10 +72,15 @@ def run_demo(port: int = 8000) -> None:
 
 
 @org.command("add")
-def org_add(slug: str, name: str, kind: Annotated[str, typer.Option(help="partner or auditor")] = "partner") -> None:
-    """Adds an organisation. An auditor may read the whole log."""
+def org_add(
+    slug: str,
+    name: str,
+    kind: Annotated[str, typer.Option(help="partner or auditor")] = "partner",
+    area: Annotated[str | None, typer.Option(help="west,south,east,north in degrees: where its records usually lie.")] = None,
+) -> None:
+    """Adds an organisation. An auditor may read the whole log; an area lets the hub notice swapped coordinates."""
     with _database() as database:
-        organisations.add(database.writer, slug, name, kind)
+        organisations.add(database.writer, slug, name, kind, bbox(area) if area else None)
     console.print(f"Added {slug}.")
 
 

@@ -34,6 +34,11 @@ class Box(NamedTuple):
     east: float
     north: float
 
+    def holds(self, lon: float, lat: float) -> bool:
+        """Whether (lon, lat) lies in the box or on its border."""
+        between = self.west <= lon <= self.east if self.west <= self.east else lon >= self.west or lon <= self.east
+        return between and self.south <= lat <= self.north
+
     def halves(self) -> tuple["Box", ...]:
         """One box, or the two either side of the antimeridian."""
         if self.west <= self.east:

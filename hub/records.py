@@ -5,12 +5,12 @@ append-only: a number is never given to another field, and the order of the fiel
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
 from hub.geo import Point
 
@@ -160,7 +160,14 @@ def _text_time(value: object) -> object:
     return value
 
 
-Time = Annotated[AwareDatetime, BeforeValidator(_text_time)]
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is not a time that can be told in UTC") from None
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_text_time), AfterValidator(_in_utc)]
 
 
 def distinct_numbers(datasets: list[type[Record]]) -> None:

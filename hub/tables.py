@@ -37,6 +37,7 @@ organisations = sa.Table(
     sa.Column("slug", sa.Text, unique=True, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("area", pg.ARRAY(sa.Float)),
     now_column("created_at"),
     sa.CheckConstraint("slug ~ '^[a-z0-9][a-z0-9-]{1,62}$'", name="organisations_slug"),
     sa.CheckConstraint("kind in ('partner', 'auditor')", name="organisations_kind"),

@@ -51,12 +51,20 @@ def _template() -> str:
     return f"template_{digest.hexdigest()[:12]}"
 
 
+def _stale(database: str, template: str) -> bool:
+    """Left by an ended process, or a template of other migrations; never a running process's."""
+    kind, _, rest = database.partition("_")
+    if kind == "test":
+        return not Path(f"/proc/{rest.partition('_')[0]}").exists()
+    return kind == "template" and not database.startswith(template)
+
+
 def _make_template(cluster: localdb.Cluster, folder: Path) -> None:
     name = _template()
     engine = sa.create_engine(cluster.url(), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         names = set(connection.scalars(sa.text("select datname from pg_database")))
-        for old in sorted(n for n in names if n.startswith(("template_", "test_")) and not n.startswith(name)):
+        for old in sorted(n for n in names if _stale(n, name)):
             connection.exec_driver_sql(f'drop database if exists "{old}" with (force)')
         if f"{name}_done" not in names:
             for part in (name, f"{name}_keys"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import shapely
+from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
 from hub.errors import InvalidPolicy, Problem
@@ -43,7 +44,7 @@ def _read(place: str, pinned: Jurisdiction, folder: Path) -> shapely.Geometry:
 def _area(place: str, content: bytes) -> shapely.Geometry:
     try:
         area = shape(_geometry(place, orjson.loads(content)))
-    except (orjson.JSONDecodeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (orjson.JSONDecodeError, ValueError, TypeError, KeyError, IndexError, AttributeError, ShapelyError) as error:
         raise _refused(place, f"is not GeoJSON: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
     if area.geom_type not in ("Polygon", "MultiPolygon") or area.is_empty:
         raise _refused(place, f"must be a Polygon or MultiPolygon, not {'an empty one' if area.is_empty else area.geom_type}")

@@ -51,16 +51,16 @@ def load(tx: Transaction, path: Path, datasets: Mapping[str, type[Record]], now:
     areas = read_boundaries(mou, path.parent)
     tx.rows("select pg_advisory_xact_lock(7201, 2)")
     parties = _parties(tx, mou)
-    versions = tx.rows("select version, sha256, state, id from hub.mous where mou = %s order by version", (mou.mou,))
-    if any(version == mou.version and digest == mou.sha256 for version, digest, _, _ in versions):
+    versions = tx.rows("select version, sha256, state, id, provider from hub.mous where mou = %s order by version", (mou.mou,))
+    if any(version == mou.version and digest == mou.sha256 for version, digest, *_ in versions):
         tx.rows("commit")
         return Loaded(mou, True, 0, None)
     if versions and versions[-1][0] >= mou.version:
         raise Conflict(f"version: {mou.mou} has version {versions[-1][0]} already; a change is a new version")
-    old = [number for _, _, state, number in versions if state == "active"]
+    old = [number for _, _, state, number, _ in versions if state == "active"]
     tx.rows("update hub.mous set state = 'superseded' where id = any(%s)", (old,))
     grants = _insert(tx, mou, parties, areas, datasets)
-    labelled = _relabel(tx, parties[mou.parties.provider], grants, _grants_of(tx, old), datasets)
+    labelled = _relabel(tx, {parties[mou.parties.provider], *(p for *_, p in versions)}, grants, _grants_of(tx, old), datasets)
     _advance(tx, mou, now, by)
     return Loaded(mou, False, labelled, versions[-1][0] if old else None)
 
@@ -133,11 +133,15 @@ def _grants_of(tx: Transaction, mous: Sequence[int]) -> list[int]:
     return [number for (number,) in tx.rows("select id from hub.grants where mou_id = any(%s)", (list(mous),))]
 
 
-def _relabel(tx: Transaction, provider: int, new: Mapping[str, list[int]], old: list[int], datasets: Mapping[str, type[Record]]) -> int:
+def _relabel(
+    tx: Transaction, providers: set[int], new: Mapping[str, list[int]], old: list[int], datasets: Mapping[str, type[Record]]
+) -> int:
+    """Relabels the records of `providers`: a former version may have had another one."""
     touched = 0
     for name in datasets:
         tx.rows(f"delete from hub.{name}_rules where grant_id = any(%s)", (old,))
-        touched += tx.rows(f"select hub.{name}_relabel(%s, %s::int[], %s::int[])", (provider, new.get(name, []), old))[0][0]
+        for provider in sorted(providers):
+            touched += tx.rows(f"select hub.{name}_relabel(%s, %s::int[], %s::int[])", (provider, new.get(name, []), old))[0][0]
     return touched
 
 

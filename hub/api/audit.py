@@ -22,8 +22,7 @@ def events(request: Request) -> Response:
     called = services(request)
     token, by = authorise(request, "audit")
     given = only(request, ("datetime", "organisation", "owner", "type", "record", "before", "limit"))
-    auditor = called.log.is_auditor(token.organisation)
-    search = _search(called, given, None if auditor else token.organisation)
+    search = _search(called, given, called.log.scope_of(token.organisation, token.client_id))
     called.log.record(called.event("audit", by, "permit", asked={"fields": sorted(given)}, purpose=token.purpose))
     found = called.log.find(search)
     base = f"{called.settings.base_url}/audit/events"

@@ -15,7 +15,7 @@ from pyroaring import BitMap64
 
 from hub.audit.leaf import Event, Leaf, Share, leaves
 from hub.db import Transaction, passing_faults, transaction
-from hub.errors import HubError
+from hub.errors import HubError, NotAuthenticated
 
 APPEND = "select hub.audit_append(%s, %s::uuid, %s, %s, %s, %s::float8[], %s::text[], %s::int[], %s::text[])"
 
@@ -133,10 +133,19 @@ class Log:
         with transaction(self._engine) as tx:
             return frozenset(n for (n,) in tx.rows(f"select * from hub.{table}_revisions(%s::uuid, %s)", (str(record), owner)))
 
-    def is_auditor(self, organisation: str) -> bool:
-        """Whether an organisation audits the hub: it may read every leaf."""
+    def scope_of(self, organisation: str, client: str) -> str | None:
+        """Whose data a client may read leaves about: its own organisation's, or None, an auditor's: everybody's.
+
+        Raises:
+            NotAuthenticated: the client was disabled.
+        """
         with transaction(self._engine) as tx:
-            return bool(tx.rows("select true from hub.organisations where slug = %s and kind = 'auditor'", (organisation,)))
+            ((active, kind),) = tx.rows(
+                "select (select active from hub.admit(%s)), (select kind from hub.organisations where slug = %s)", (client, organisation)
+            )
+        if not active:
+            raise NotAuthenticated("This client has been disabled.")
+        return None if kind == "auditor" else organisation
 
     def _read(self, search: Search, before: int | None, rows: int) -> list[Entry]:
         values = {

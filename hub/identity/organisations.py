@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Engine, Row, text
 
 from hub.errors import Conflict, InvalidRequest
+from hub.geo import Box, valid_place
 from hub.identity.connection import transaction
 
 KINDS = ("partner", "auditor")
@@ -15,32 +16,38 @@ SLUG = re.compile(r"[a-z0-9][a-z0-9-]{1,62}")
 MAX_NAME = 200
 
 _ADD = text(
-    "insert into hub.organisations (slug, name, kind) values (:slug, :name, :kind)"
-    " on conflict (slug) do nothing returning id, uid, slug, name, kind"
+    "insert into hub.organisations (slug, name, kind, area) values (:slug, :name, :kind, :area)"
+    " on conflict (slug) do nothing returning id, uid, slug, name, kind, area"
 )
-_GET = text("select id, uid, slug, name, kind from hub.organisations where slug = :slug")
-_ALL = text("select id, uid, slug, name, kind from hub.organisations order by slug")
+_GET = text("select id, uid, slug, name, kind, area from hub.organisations where slug = :slug")
+_ALL = text("select id, uid, slug, name, kind, area from hub.organisations order by slug")
 
 
 @dataclass(frozen=True)
 class Organisation:
-    """`id` stays inside the hub; `uid` is the public name for machines, `slug` the one MOUs are written with."""
+    """`id` stays inside the hub; `uid` is the public name for machines, `slug` the one MOUs are written with. `area`: the box
+    its records usually lie in (west, south, east, north in degrees), by which swapped coordinates are noticed.
+    """
 
     id: int
     uid: UUID
     slug: str
     name: str
     kind: str
+    area: Box | None = None
 
 
-def add(engine: Engine, slug: str, name: str, kind: str = "partner") -> Organisation:
+def add(engine: Engine, slug: str, name: str, kind: str = "partner", area: Box | None = None) -> Organisation:
     """Raises:
-    InvalidRequest: slug, name or kind is not acceptable; `field` says which.
+    InvalidRequest: slug, name, kind or area is not acceptable; `field` says which.
     Conflict: the slug is taken.
     """
     _check(slug, name, kind)
+    if area and not (valid_place(area.west, area.south) and valid_place(area.east, area.north) and area.south <= area.north):
+        raise InvalidRequest("An area is west,south,east,north in degrees.", field="area")
     with transaction(engine) as connection:
-        row = connection.execute(_ADD, {"slug": slug, "name": name, "kind": kind}).one_or_none()
+        values = {"slug": slug, "name": name, "kind": kind, "area": list(area) if area else None}
+        row = connection.execute(_ADD, values).one_or_none()
     if row is None:
         raise Conflict(f"There is already an organisation {slug!r}.", field="slug")
     return _organisation(row)
@@ -74,4 +81,4 @@ def _check(slug: str, name: str, kind: str) -> None:
 
 
 def _organisation(row: Row[Any]) -> Organisation:
-    return Organisation(id=row.id, uid=row.uid, slug=row.slug, name=row.name, kind=row.kind)
+    return Organisation(id=row.id, uid=row.uid, slug=row.slug, name=row.name, kind=row.kind, area=Box(*row.area) if row.area else None)

@@ -6,13 +6,16 @@ CONDITIONS (and the migration that adds its column).
 """
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import shapely
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, field_validator
+from pydantic import Field as Bounds
 
 from hub.geo import Point
 from hub.records import Field
+
+Whole = Annotated[StrictInt, Bounds(ge=-(2**31), le=2**31 - 1)]  # a number column is a PostgreSQL int
 
 
 class Condition(BaseModel):
@@ -49,7 +52,7 @@ class Condition(BaseModel):
 class OneOf(Condition):
     word = "one_of"
     column_types = {"text": "text[]", "number": "int[]"}
-    one_of: tuple[StrictInt | StrictStr, ...]
+    one_of: tuple[Whole | StrictStr, ...]
 
     @field_validator("one_of")
     @classmethod
@@ -72,7 +75,7 @@ class OneOf(Condition):
 class AtMost(Condition):
     word = "at_most"
     column_types = {"number": "int"}
-    at_most: StrictInt
+    at_most: Whole
 
     def holds(self, value: Any) -> bool:
         return value is not None and value <= self.at_most
@@ -88,7 +91,7 @@ class AtMost(Condition):
 class AtLeast(Condition):
     word = "at_least"
     column_types = {"number": "int"}
-    at_least: StrictInt
+    at_least: Whole
 
     def holds(self, value: Any) -> bool:
         return value is not None and value >= self.at_least
@@ -107,6 +110,13 @@ class Within(Condition):
     word = "within"
     column_types = {"place": "public.geometry[]"}
     within: StrictStr | tuple[StrictStr, ...]
+
+    @field_validator("within")
+    @classmethod
+    def _not_empty(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not value:
+            raise ValueError("within needs at least one jurisdiction: an empty list would always hold")
+        return value
 
     @property
     def argument(self) -> tuple[str, ...]:

@@ -20,15 +20,30 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from ruamel.yaml.nodes import Node
 
 from hub.errors import InvalidPolicy, Problem
 from hub.policy.conditions import CONDITIONS, Condition, Within
 from hub.policy.treatments import WITHHOLD, Treatment, read_treatment
-from hub.policy.yamlfile import line_of, read_yaml
+from hub.policy.yamlfile import line_of, nodes_of, read_yaml
 from hub.records import Field as CatalogueField
 from hub.records import Record
 
 WINDOW_FIELD = "occurred_at"  # what `occurred: {lookback, embargo}` tests
+_NEVER_TEXT = re.compile(r"[\x00\ud800-\udfff]")  # no record holds these characters, and PostgreSQL takes none
+_REASONS = {  # pydantic's own words name Python's types
+    "extra_forbidden": "is not a word of the MOU vocabulary",
+    "missing": "is missing",
+    "string_type": "must be text",
+    "string_unicode": "must be text",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "date_type": "must be a day such as 2026-01-31",
+    "tuple_type": "must be a list",
+    "dict_type": "must hold keys and values",
+    "model_type": "must hold keys and values",
+    "model_attributes_type": "must hold keys and values",
+}
 _DURATION = re.compile(r"P(?=\d|T\d)(?:(\d{1,6})W)?(?:(\d{1,6})D)?(?:T(?=\d)(?:(\d{1,6})H)?(?:(\d{1,6})M)?)?")
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$")]
 Purpose = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$", max_length=100)]
@@ -49,7 +64,7 @@ class InForce(_Part):
     """Both days are included; a day begins at 00:00 UTC."""
 
     since: Annotated[date, Field(alias="from")]
-    until: date
+    until: Annotated[date, Field(lt=date(9999, 1, 1))]
     renewal: Literal["explicit"] = "explicit"
     notice_days: Annotated[int, Field(ge=0, le=366)] = 30
 
@@ -89,6 +104,14 @@ class Grant(_Part):
     occurred: Window = Window()
     fields: dict[str, Treatment]
 
+    @field_validator("dataset")
+    @classmethod
+    def _has_dataset(cls, value: str, info: ValidationInfo) -> str:
+        datasets = _datasets(info)
+        if value not in datasets:
+            raise ValueError(f"the hub has no dataset {value!r}; it has {', '.join(sorted(datasets))}")
+        return value
+
     @field_validator("where", mode="before")
     @classmethod
     def _conditions(cls, value: object, info: ValidationInfo) -> tuple[Condition, ...]:
@@ -97,7 +120,7 @@ class Grant(_Part):
         if not isinstance(value, list) or not value:
             raise ValueError("must be a list of conditions, or the word `everything`")
         dataset = _dataset(info)
-        return tuple(_condition(dataset, item, n) for n, item in enumerate(value))
+        return tuple(_condition(dataset, item, n) for n, item in enumerate(value)) if dataset else ()
 
     @field_validator("fields", mode="before")
     @classmethod
@@ -105,7 +128,7 @@ class Grant(_Part):
         if not isinstance(value, dict):
             raise ValueError("must give each field a treatment")
         dataset = _dataset(info)
-        return {str(name): read_treatment(_known(dataset, name), treatment) for name, treatment in value.items()}
+        return {str(name): _treatment(_known(dataset, name), treatment) for name, treatment in value.items()} if dataset else {}
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "Grant":
@@ -173,7 +196,7 @@ def read_mou(source: bytes, datasets: Mapping[str, type[Record]]) -> Mou:
     try:
         mou = Mou.model_validate(data, context={"datasets": datasets})
     except ValidationError as error:
-        problems = [_problem(source, e["loc"], e["type"], e["msg"]) for e in error.errors(include_url=False, include_input=False)]
+        problems = _problems(source, error)
         raise InvalidPolicy("; ".join(f"{p.field}: {p.reason}" for p in problems[:5]), problems=problems) from None
     mou._source = source
     return mou
@@ -198,12 +221,14 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(0), UTC)
 
 
-def _dataset(info: ValidationInfo) -> type[Record]:
+def _datasets(info: ValidationInfo) -> Mapping[str, type[Record]]:
     datasets: Mapping[str, type[Record]] = (info.context or {}).get("datasets", {})
-    name = info.data.get("dataset")
-    if not isinstance(name, str) or name not in datasets:
-        raise ValueError(f"the hub has no dataset {name!r}; it has {', '.join(sorted(datasets))}")
-    return datasets[name]
+    return datasets
+
+
+def _dataset(info: ValidationInfo) -> type[Record] | None:
+    """The grant's dataset; None when it was refused already."""
+    return _datasets(info).get(info.data.get("dataset", ""))
 
 
 def _known(dataset: type[Record], name: object) -> CatalogueField:
@@ -213,8 +238,15 @@ def _known(dataset: type[Record], name: object) -> CatalogueField:
     return field
 
 
+def _treatment(field: CatalogueField, value: object) -> Treatment:
+    try:
+        return read_treatment(field, value)
+    except ValueError as error:
+        raise ValueError(f"{field.name}: {error}") from None
+
+
 def _condition(dataset: type[Record], item: object, n: int) -> Condition:
-    words = sorted(set(item) - {"field"}) if isinstance(item, dict) else []
+    words = sorted(set(item) - {"field"}, key=str) if isinstance(item, dict) else []
     if not isinstance(item, dict) or len(words) != 1 or words[0] not in CONDITIONS:
         raise ValueError(f"[{n}] must be {{field: …, {' | '.join(CONDITIONS)}: …}}, not {item!r}")
     kind = CONDITIONS[words[0]]
@@ -228,7 +260,9 @@ def _condition(dataset: type[Record], item: object, n: int) -> Condition:
         value = item[kind.word]
         condition = kind.model_validate({"field": field.name, kind.word: tuple(value) if isinstance(value, list) else value})
     except ValidationError as error:
-        raise ValueError(f"[{n}] {kind.word}: {error.errors(include_input=False)[0]['msg'].removeprefix('Value error, ')}") from None
+        first = error.errors(include_input=False)[0]
+        reason = _REASONS.get(first["type"], first["msg"]).removeprefix("Value error, ")
+        raise ValueError(f"[{n}] {kind.word}: {reason}") from None
     _check_values(field, condition, n)
     return condition
 
@@ -239,13 +273,33 @@ def _check_values(field: CatalogueField, condition: Condition, n: int) -> None:
     for value in condition.argument:
         if field.kind == "number" and not isinstance(value, int):
             raise ValueError(f"[{n}] {field.name} is a number, not {value!r}")
-        if field.kind == "text" and (not isinstance(value, str) or (field.choices is not None and value not in field.choices)):
+        if field.kind == "text" and (
+            not isinstance(value, str) or _NEVER_TEXT.search(value) or (field.choices is not None and value not in field.choices)
+        ):
             known = f"; it is one of {', '.join(sorted(field.choices))}" if field.choices else ""
             raise ValueError(f"[{n}] {field.name} is never {value!r}{known}")
 
 
-def _problem(source: bytes, place: tuple[int | str, ...], kind: str, message: str) -> Problem:
+def _problems(source: bytes, error: ValidationError) -> list[Problem]:
+    """One for each thing wrong: what is wrong only because a part of it is, is not said again."""
+    nodes = nodes_of(source)
+    found = [_placed(e["loc"], _REASONS.get(e["type"], e["msg"])) for e in error.errors(include_url=False, include_input=False)]
+    return [
+        _problem(nodes, place, reason)
+        for place, reason in found
+        if not any(len(other) > len(place) and other[: len(place)] == place for other, _ in found)
+    ]
+
+
+def _placed(place: tuple[int | str, ...], message: str) -> tuple[tuple[int | str, ...], str]:
+    """The place and the reason of a message such as `[2] at_most: must be …`, which begins with the inner part of its place."""
+    match = re.match(r"(?:Value error, )?(?:\[(\d+)\] )?(?:([a-z_]+): )?", message)
+    number, name = match.groups() if match else (None, None)
+    inner: tuple[int | str, ...] = (*((int(number),) if number else ()), *((name,) if name else ()))
+    return place + inner, message[match.end() :] if match else message
+
+
+def _problem(nodes: Node | None, place: tuple[int | str, ...], reason: str) -> Problem:
     path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".") or "the file"
-    reason = "is not a word of the MOU vocabulary" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
-    line = line_of(source, place)
+    line = line_of(nodes, place)
     return Problem(path, f"{reason} (line {line})" if line else reason)

@@ -59,7 +59,7 @@ def read_treatment(field: Field, value: Any) -> Treatment:
         word, argument = next(iter(value.items()))
         if word == "grid_m" and field.kind == "place" and type(argument) is int and argument in TIERS:
             return Treatment("grid_m", str(argument))
-        if word == "round_to" and field.kind == "time" and argument in ROUND_TO:
+        if word == "round_to" and field.kind == "time" and isinstance(argument, str) and argument in ROUND_TO:
             return Treatment("round_to", argument)
     raise ValueError(f"{value!r} is not a treatment of {field.name}; it takes {_choices(field)}")
 

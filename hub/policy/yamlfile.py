@@ -1,4 +1,4 @@
-"""YAML 1.2, strictly: no anchors or aliases, no duplicate keys, no tags, bounded size and depth.
+"""YAML 1.2, strictly: no anchors or aliases, no duplicate or merge keys, no tags, no other version, bounded size and depth.
 
 In YAML 1.2 `no` is text and `12:30` is text; only true and false are booleans.
 """
@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, Event, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from hub.errors import InvalidPolicy, Problem
@@ -42,9 +42,14 @@ def read_yaml(source: bytes) -> dict[str, Any]:
     return data
 
 
-def line_of(source: bytes, place: tuple[int | str, ...]) -> int | None:
-    """The line (from 1) of the innermost part of `place` that the file has."""
+def nodes_of(source: bytes) -> Node | None:
+    """The nodes of a file that read_yaml() has read: they know their lines."""
     node: Node | None = _yaml().compose(source.decode("utf-8"))
+    return node
+
+
+def line_of(node: Node | None, place: tuple[int | str, ...]) -> int | None:
+    """The line (from 1) of the innermost part of `place` that the file has."""
     line = None
     for step in place:
         found = _step(node, step)
@@ -72,8 +77,8 @@ def _check_events(text: str) -> None:
     depth = documents = 0
     for event in _yaml().parse(text):
         line = event.start_mark.line + 1
-        if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-            raise _refused(f"line {line}", "anchors and aliases are not allowed: write it out")
+        if (surprise := _surprise(event)) is not None:
+            raise _refused(f"line {line}", surprise)
         if isinstance(event, CollectionStartEvent):
             depth += 1
         elif isinstance(event, CollectionEndEvent):
@@ -83,6 +88,19 @@ def _check_events(text: str) -> None:
             raise _refused(f"line {line}", f"is nested more than {MAX_DEPTH} deep")
         if documents > 1:
             raise _refused(f"line {line}", "begins a second document; one file holds one MOU")
+
+
+def _surprise(event: Event) -> str | None:
+    """Why an event is not wanted: what it makes of the text, a reader of the file would not see."""
+    if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+        return "anchors and aliases are not allowed: write it out"
+    if getattr(event, "tag", None) is not None:
+        return "tags are not allowed: a value is what it reads like"
+    if isinstance(event, ScalarEvent) and event.value == "<<" and not event.style:
+        return "merge keys are not allowed: write it out"
+    if isinstance(event, DocumentStartEvent) and event.version not in (None, (1, 2)):
+        return "must be YAML 1.2: in older versions `no` and `12:30` are not text"
+    return None
 
 
 def _refused(place: str, reason: str) -> InvalidPolicy:

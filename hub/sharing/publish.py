@@ -20,7 +20,8 @@ from hub.audit.log import append
 from hub.audit.tree import root
 from hub.crypto.keyring import Keyring, Sealing
 from hub.db import Transaction, transaction
-from hub.errors import Conflict, InvalidRecord, Problem
+from hub.errors import Conflict, InvalidRecord, NotAuthenticated, Problem
+from hub.geo import Box
 from hub.records import Record
 from hub.sharing.incoming import Incoming, Revision, inbox, incoming
 
@@ -30,12 +31,13 @@ BUCKET = "default"  # retention bucket, until MOUs carry retention
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Who publishes. `uid` is the organisation's id in ciphertexts, `number` in the tables."""
+    """Who publishes. `uid` is the organisation's id in ciphertexts, `number` in the tables, `area` where its records usually lie."""
 
     number: int
     uid: UUID
     slug: str
     by: By
+    area: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,11 @@ class Publishing:
         """Stores `records` (all of them or none) and gives the receipts in their order.
 
         Raises:
-            InvalidRecord: two records have one external id.
+            InvalidRecord: two records have one external id, or coordinates are swapped.
             Conflict: another request kept changing the same records.
             Unavailable: a database is down; nothing was stored.
         """
+        _refuse_swapped(publisher.area, records)
         batch = [incoming(r) for r in records]
         _refuse_twins(batch)
         for _ in range(RETRIES):
@@ -113,7 +116,10 @@ class Publishing:
         return Published(event.id, leaf.hash.hex(), _receipts(batch, known, revisions, numbers))
 
     def _lock(self, tx: Transaction, publisher: Publisher, batch: Sequence[Incoming]) -> dict[str, _Known]:
-        rows = tx.rows(f"begin; select * from hub.{self.name}_lock(%s, %s)", (publisher.number, [record.external_id for record in batch]))
+        ((active,),) = tx.rows("begin; select active from hub.admit(%s)", (publisher.by.client,))
+        if not active:
+            raise NotAuthenticated("This client has been disabled.")
+        rows = tx.rows(f"select * from hub.{self.name}_lock(%s, %s)", (publisher.number, [record.external_id for record in batch]))
         return {row[0]: _Known(row[1], row[2], row[3], bytes(row[4])) for row in rows}
 
     def _next(self, record: Incoming, mac: bytes, known: _Known | None) -> Revision:
@@ -148,6 +154,19 @@ class Publishing:
 
 def _same(known: _Known | None, mac: bytes) -> bool:
     return known is not None and hmac.compare_digest(known.content_mac, mac)
+
+
+def _refuse_swapped(area: Box | None, records: Sequence[Record]) -> None:
+    """A place outside the provider's area whose mirror image lies inside is a mistake, not a far-away incident."""
+    if area is None:
+        return
+    problems = []
+    for n, record in enumerate(records):
+        lon, lat = getattr(record, record.named("place")[0].name)
+        if not area.holds(lon, lat) and area.holds(lat, lon):
+            problems.append(Problem(f"features[{n}].geometry.coordinates", "looks swapped: coordinates are [longitude, latitude]"))
+    if problems:
+        raise InvalidRecord("Coordinates lie in your area only when they are swapped. Nothing was stored.", problems=problems[:100])
 
 
 def _refuse_twins(batch: Sequence[Incoming]) -> None:

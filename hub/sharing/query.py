@@ -195,7 +195,11 @@ class Querying:
     def _period(self, session: _Session, query: Query) -> Reach:
         """The stored times that can be released inside the query's: wider by the reader's coarsest step, then tested exactly."""
         widest = max(g.treatment(WINDOW_FIELD).step for g in session.grants)
-        return Reach(since=query.since, until=query.until and query.until + widest + datetime.resolution)
+        try:
+            until = query.until and query.until + widest + datetime.resolution
+        except OverflowError:
+            until = None
+        return Reach(since=query.since, until=until)
 
     def _execute(self, session: _Session, path: str, arguments: Sequence[object], reach: Reach) -> list[Row]:
         opens = any(g.treatment(name).word == "clear" for g in session.grants for name in g.fields if name in self._sealed)

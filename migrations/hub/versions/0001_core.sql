@@ -98,7 +98,7 @@ create function hub.label_keys(released int[], k2 int) returns bigint[] language
   return array(select (g::bigint << 32) | k2 from unnest(released) g);
 
 revoke execute on all functions in schema hub from public;
-grant execute on function hub.enter, hub.admit, hub.policy_snapshot, hub.organisation_names, hub.grant_shares to hub_reader;
+grant execute on function hub.enter, hub.admit, hub.policy_snapshot, hub.organisation_names, hub.grant_shares, hub.label_keys to hub_reader;
 grant execute on function hub.audit_append to hub_reader, hub_writer, hub_auditor;
 grant execute on function hub.admit, hub.policy_snapshot, hub.organisation_names to hub_writer, hub_auditor;
 grant select, insert on hub.organisations to hub_writer;

@@ -62,6 +62,7 @@ CREATE TABLE hub.organisations (
 	slug TEXT NOT NULL, 
 	name TEXT NOT NULL, 
 	kind TEXT NOT NULL, 
+	area FLOAT[], 
 	created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL, 
 	PRIMARY KEY (id), 
 	CONSTRAINT organisations_slug CHECK (slug ~ '^[a-z0-9][a-z0-9-]{1,62}$'), 
