@@ -138,12 +138,12 @@ def application(called: Services, close: Callable[[], None]) -> FastAPI:
         title="Concord", version=__version__, lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.services = called
+    app.add_middleware(problems.Defects)
     app.add_middleware(RequestLog)
     for module in (health, oauth, collections, audit, openapi):
         app.include_router(module.router())
     app.add_exception_handler(HubError, problems.of_hub_error)
     app.add_exception_handler(HTTPException, problems.of_http_exception)
-    app.add_exception_handler(Exception, problems.of_defect)
     return app
 
 

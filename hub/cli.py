@@ -1,5 +1,6 @@
 """`hub …`: the operator's and the integrator's commands. Each calls one function."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import httpx2
 import typer
 import uvicorn
 from rich.console import Console
@@ -17,11 +19,11 @@ from hub import __version__, db, demo, geo
 from hub.agreements.load import load
 from hub.api.parameters import bbox
 from hub.app import addresses_of, open_database, prepare
-from hub.audit.leaf import By, revision_count
+from hub.audit.leaf import By, Event, event_id, revision_count
 from hub.audit.log import Log, Search
 from hub.client import Problem
 from hub.datasets import DATASETS
-from hub.errors import HubError
+from hub.errors import HubError, InvalidRequest
 from hub.identity import clients, new_key, organisations
 from hub.settings import read_settings
 from hub.sharing.stored import dataset_sql
@@ -95,7 +97,7 @@ def org_list() -> None:
 def client_key(path: Path) -> None:
     """Makes a key pair: the private key at PATH (mode 0600), the public one beside it as PATH.pub, for the operator of the hub."""
     new_key.write(path)
-    console.print(f"Keep {path} to yourself; register {path}.pub.")
+    console.print(f"Keep {path} to yourself; register {path}.pub.", markup=False)
 
 
 @client.command("add")
@@ -106,8 +108,12 @@ def client_add(
     scope: Annotated[list[str], typer.Option(help="publish, query or audit; may be repeated.")],
 ) -> None:
     """Registers a client of an organisation with its public key."""
+    try:
+        public = key.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"{key} can't be read: {error.strerror}.") from None
     with _database() as database:
-        clients.add(database.writer, organisation, client_id, key.read_bytes(), scope)
+        clients.add(database.writer, organisation, client_id, public, scope)
     console.print(f"Added {client_id}.")
 
 
@@ -141,12 +147,17 @@ def audit_list(
     owner: Annotated[str | None, typer.Option(help="Whose data it was about.")] = None,
     organisation: Annotated[str | None, typer.Option(help="Who did it.")] = None,
     type: Annotated[str | None, typer.Option(help="query, publish, token, refusal, mou-loaded, audit …")] = None,
-    limit: int = 20,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 20,
     json: Annotated[bool, typer.Option(help="The leaves themselves, one a line.")] = False,
 ) -> None:
-    """Who saw what, newest first: reads the log as the operator of the hub."""
+    """Who saw what, newest first: reads the log as the operator of the hub, which is logged too."""
+    now = datetime.now(UTC)
+    named = {"organisation": organisation, "owner": owner, "type": type}
+    asked = {"fields": [name for name, value in named.items() if value is not None]}
     with _database() as database:
-        found = Log(database.auditor).find(Search(owner=owner, organisation=organisation, type=type, limit=limit))
+        log = Log(database.auditor)
+        log.record(Event(event_id(now, os.urandom(10)), "audit", now, By(client="cli"), "permit", asked=asked))
+        found = log.find(Search(owner=owner, organisation=organisation, type=type, limit=limit))
     if json:
         for entry in found:
             print(entry.text)
@@ -175,7 +186,10 @@ def get(
 ) -> None:
     """Asks the hub over HTTP as a registered client: gets a token, then ADDRESS, and prints the answer."""
     with demo.profile_client(as_, read_settings().state_dir) as asking:
-        answer = asking.get(address).text
+        try:
+            answer = asking.get(address).text
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from None
     if sys.stdout.isatty():
         console.print_json(answer)
     else:
@@ -219,6 +233,8 @@ def main() -> None:
         _fail(error.detail, *(f"  {p.field}: {p.reason}" for p in error.problems if p.reason != error.detail))
     except Problem as error:
         _fail(f"the hub answered {error.status}: {error}", *(f"  {p['field']}: {p['reason']}" for p in error.body.get("errors", ())))
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        _fail(f"the hub can't be reached: {error}")
 
 
 def _fail(sentence: str, *more: str) -> NoReturn:

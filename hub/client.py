@@ -59,8 +59,16 @@ class Client:
         return self._token[0]
 
     def get(self, address: str) -> httpx2.Response:
-        """Any resource of the hub: a path, or an address it gave (such as a `next` link)."""
-        return _checked(self._http.get(address.removeprefix(self._base), headers=self._headers()))
+        """Any resource of the hub: a path, or an address it gave (such as a `next` link).
+
+        Raises:
+            Problem: the answer is no success.
+            ValueError: the address is another server's, which must not get the token.
+        """
+        path = address.removeprefix(self._base)
+        if not path.startswith("/") or path.startswith("//"):
+            raise ValueError(f"{address!r} is neither a path (/…) nor an address of {self._base}")
+        return _checked(self._http.get(path, headers=self._headers()))
 
     def items(self, collection: str, limit: int = 500, **filters: str) -> Iterator[dict[str, Any]]:
         """Every feature that matches, page by page."""
@@ -101,6 +109,6 @@ def _checked(answer: httpx2.Response) -> httpx2.Response:
         try:
             body = answer.json()
         except ValueError:
-            body = {}
-        raise Problem(answer.status_code, body)
+            body = None
+        raise Problem(answer.status_code, body if isinstance(body, dict) else {})
     return answer

@@ -1,5 +1,6 @@
 """Structured logs: one JSON object a line on standard error. They hold no query, no record, no token and no statement."""
 
+import json
 import logging
 import sys
 import time
@@ -11,12 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 def configure(level: str) -> None:
     """Sends both the hub's own and the libraries' messages through one formatter."""
     number = getattr(logging, level.upper())
-    logging.basicConfig(
-        level=max(number, logging.WARNING),
-        stream=sys.stderr,
-        force=True,
-        format='{"level":"%(levelname)s","logger":"%(name)s","event":"%(message)s"}',
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLine())
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -27,6 +25,17 @@ def configure(level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+class JsonLine(logging.Formatter):
+    """A library's message in the shape of the hub's own. Of an exception the kind alone: its text and trace may hold data."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"event": record.getMessage(), "level": record.levelname.lower(), "logger": record.name}
+        if record.exc_info and record.exc_info[0]:
+            line["kind"] = record.exc_info[0].__name__
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        return json.dumps(line | {"timestamp": f"{at}.{int(record.msecs):03d}Z"})
 
 
 class RequestLog:

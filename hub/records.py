@@ -4,6 +4,7 @@ Each field carries one mark with an explicit number. Numbers are in the addition
 append-only: a number is never given to another field, and the order of the fields never matters.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -153,11 +154,14 @@ def _check(dataset: type[Record]) -> None:
         raise CatalogueError(f"{dataset.__name__} needs exactly one Place")
 
 
+_DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
+
+
 def _text_time(value: object) -> object:
-    # pydantic would read 1700000000 as a time; a number says neither its unit nor its zone.
-    if not isinstance(value, str | datetime):
-        raise ValueError("must be text such as 2026-01-31T13:05:00Z (RFC 3339)")
-    return value
+    # pydantic would read 1700000000, and "1700000000", as a time; a number says neither its unit nor its zone.
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE_TIME.match(value)):
+        return value
+    raise ValueError("must be text such as 2026-01-31T13:05:00Z (RFC 3339)")
 
 
 def _in_utc(value: datetime) -> datetime:

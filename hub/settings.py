@@ -55,7 +55,7 @@ class Settings(BaseSettings):
             return None
         try:
             url = make_url(value.get_secret_value())
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # of a port that is no number, the error would quote what may be part of a password
             raise ValueError("is not a database address such as postgresql://user:password@host:5432/name") from None
         if url.get_backend_name() not in ("postgresql", "postgres") or not url.database:
             raise ValueError("must be a postgresql:// address that names a database")
@@ -64,9 +64,13 @@ class Settings(BaseSettings):
     @field_validator("base_url")
     @classmethod
     def _is_safe_address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("must be an http(s) address without query or fragment")
+        try:
+            parts = urlsplit(value)
+            odd = parts.port == 0 or "@" in parts.netloc or parts.query or parts.fragment or not value.isprintable() or " " in value
+        except ValueError:
+            raise ValueError("is not an address such as https://hub.example") from None
+        if parts.scheme not in ("http", "https") or not parts.hostname or odd:
+            raise ValueError("must be an http(s) address without user, query, fragment or space")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("must be https: tokens and records would travel in the clear")
         return value.rstrip("/")
@@ -75,7 +79,7 @@ class Settings(BaseSettings):
     def _keys_live_elsewhere(self) -> Self:
         if self.database_url and self.keys_database_url:
             main, keys = (_driver(url.get_secret_value()) for url in (self.database_url, self.keys_database_url))
-            if (main.host, main.port, main.database) == (keys.host, keys.port, keys.database):
+            if _place(main) == _place(keys):
                 raise ValueError("HUB_KEYS_DATABASE_URL must not be the database of the records")
         return self
 
@@ -94,6 +98,10 @@ class Settings(BaseSettings):
 def _driver(text: str) -> URL:
     # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3.
     return make_url(text).set(drivername="postgresql+psycopg2")
+
+
+def _place(url: URL) -> tuple[str, int, str | None]:
+    return url.host or "localhost", url.port or 5432, url.database
 
 
 def is_loopback(host: str) -> bool:

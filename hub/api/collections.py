@@ -7,13 +7,13 @@ from urllib.parse import urlencode
 import orjson
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from hub.api.features import MEDIA_TYPES, read_features
 from hub.api.openapi import GEOJSON
 from hub.api.parameters import only, page_query, record_id
-from hub.api.services import Shared, authorise, reader_of, services
+from hub.api.services import READ, Shared, authorise, reader_of, refusals_logged, services
 from hub.audit.leaf import instant
 from hub.errors import InvalidRequest, TooLarge, WrongMediaType
 from hub.sharing.publish import Published
@@ -97,7 +97,8 @@ def items(request: Request) -> Response:
     shared = called.shared(request.path_params["name"])
     token, by = authorise(request, "query")
     query = page_query(request, shared.dataset, called.settings.page_limit)
-    page = shared.querying.page(reader_of(token, by), query)
+    with refusals_logged(called, token, by):
+        page = shared.querying.page(reader_of(token, by), query)
     here = f"{called.settings.base_url}/collections/{shared.name}/items"
     asked = [(n, v) for n, v in request.query_params.multi_items() if n != "cursor"]
     links = [_link("self", _with(here, request.query_params.multi_items()), GEOJSON, "This page")]
@@ -117,7 +118,8 @@ def item(request: Request) -> Response:
     shared = called.shared(request.path_params["name"])
     token, by = authorise(request, "query")
     only(request, ())
-    feature = shared.querying.item(reader_of(token, by), record_id(request.path_params["id"]))
+    with refusals_logged(called, token, by):
+        feature = shared.querying.item(reader_of(token, by), record_id(request.path_params["id"]))
     here = f"{called.settings.base_url}/collections/{shared.name}"
     links = [
         _link("self", f"{here}/items/{request.path_params['id']}", GEOJSON, "This record"),
@@ -137,7 +139,8 @@ async def publish(request: Request) -> Response:
 
     def run() -> Published:
         records = read_features(body, shared.dataset, called.settings.max_features)
-        return shared.publishing.publish(called.publisher(token, by), records)
+        with refusals_logged(called, token, by):
+            return shared.publishing.publish(called.publisher(token, by), records)
 
     published = await run_in_threadpool(run)
     created = any(r.outcome == "created" for r in published.receipts)
@@ -170,27 +173,30 @@ async def read_body(request: Request, most: int) -> bytes:
         TooLarge, InvalidRequest
     """
     length = request.headers.get("content-length", "0")
-    if not length.isdigit():
+    if not (length.isascii() and length.isdigit()):
         raise InvalidRequest("Content-Length is not a number.", field="Content-Length")
-    if int(length) > most:
+    if len(length) > 20 or int(length) > most:
         raise TooLarge(f"The body is over {most:,} bytes.", field="body")
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise TooLarge(f"The body is over {most:,} bytes.", field="body")
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise TooLarge(f"The body is over {most:,} bytes.", field="body")
+            parts.append(part)
+    except ClientDisconnect:
+        raise InvalidRequest("The body ended before its Content-Length.", field="body") from None
     return b"".join(parts)
 
 
 def router() -> APIRouter:
     """The routes. The OpenAPI document (hub/api/openapi.py) lists each dataset's literally, where clients look for them."""
     routes = APIRouter(include_in_schema=False)
-    routes.add_api_route("/", landing, methods=["GET"])
-    routes.add_api_route("/conformance", conformance, methods=["GET"])
-    routes.add_api_route("/collections", collections, methods=["GET"])
-    routes.add_api_route("/collections/{name}", collection, methods=["GET"])
-    routes.add_api_route("/collections/{name}/items", items, methods=["GET"])
+    routes.add_api_route("/", landing, methods=READ)
+    routes.add_api_route("/conformance", conformance, methods=READ)
+    routes.add_api_route("/collections", collections, methods=READ)
+    routes.add_api_route("/collections/{name}", collection, methods=READ)
+    routes.add_api_route("/collections/{name}/items", items, methods=READ)
     routes.add_api_route("/collections/{name}/items", publish, methods=["POST"])
-    routes.add_api_route("/collections/{name}/items/{id}", item, methods=["GET"])
+    routes.add_api_route("/collections/{name}/items/{id}", item, methods=READ)
     return routes

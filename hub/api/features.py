@@ -1,6 +1,7 @@
 """GeoJSON in (RFC 7946): a Feature or FeatureCollection becomes records, or one error that names every wrong place."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from hub.records import Record
 
 MEDIA_TYPES = ("application/geo+json", "application/json")
 MAX_PROBLEMS = 100
+MAX_NAME = 200  # of a place in an answer: partners name their own members
 
 
 def read_features(body: bytes, dataset: type[Record], max_features: int) -> list[Record]:
@@ -22,6 +24,7 @@ def read_features(body: bytes, dataset: type[Record], max_features: int) -> list
         InvalidRecord: some records are not acceptable; up to 100 places and reasons are named.
     """
     data = _json(body)
+    _refuse_repeats(body, data)
     features, path = _features(data)
     if len(features) > max_features:
         raise TooLarge(f"There are {len(features):,} features; one request holds at most {max_features:,}.", field="features")
@@ -57,6 +60,30 @@ def _json(body: bytes) -> Any:
         raise InvalidRequest(f"The body {what}.", field="body") from None
 
 
+def _refuse_repeats(body: bytes, data: Any) -> None:
+    """Of a member given twice the parser drops one. Then the body has more colons than `data` written anew, so only such a body,
+    and one in which a colon may be escaped, is read a second time, slowly.
+
+    Raises:
+        InvalidRequest: a member is given twice, or the body is nested too deeply to be written.
+    """
+    try:
+        colons = orjson.dumps(data).count(b":")
+    except orjson.JSONEncodeError:
+        raise InvalidRequest("The body is nested too deeply.", field="body") from None
+    if b"\\u003" in body or colons != body.count(b":"):
+        json.loads(body, object_pairs_hook=_once)
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in members:
+        if name in found:
+            raise InvalidRequest(f"One JSON object has the member {name[:MAX_NAME]!r} twice.", field=name[:MAX_NAME])
+        found[name] = value
+    return found
+
+
 def _features(data: Any) -> tuple[list[Any], str]:
     kind = data.get("type") if isinstance(data, dict) else None
     if kind == "Feature":
@@ -68,17 +95,20 @@ def _features(data: Any) -> tuple[list[Any], str]:
         raise InvalidRequest("A FeatureCollection needs at least one feature.", field="features")
     if "crs" in data:
         raise InvalidRequest("GeoJSON is in WGS 84 (RFC 7946 §4); a crs member is not read.", field="crs")
+    for member in data:
+        # `name` is the layer's, as GDAL writes it; it says nothing of the records.
+        if member not in ("type", "features", "bbox", "name"):
+            reason = f"{member[:MAX_NAME]!r} is not a member of a GeoJSON FeatureCollection here."
+            raise InvalidRequest(reason, field=member[:MAX_NAME])
     return features, "features[{n}]"
 
 
 def _record(feature: Any, dataset: type[Record]) -> Record:
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
         raise _Wrong("type", "must be Feature")
-    for member in feature:
-        if member == "id":
-            raise _Wrong("id", "the hub gives ids; put your own into properties.external_id")
-        if member not in ("type", "geometry", "properties", "bbox"):
-            raise _Wrong(member, "is not a member of a GeoJSON feature here")
+    if "id" in feature:
+        raise _Wrong("id", "the hub gives ids; put your own into properties.external_id")
+    _refuse_others(feature, ("type", "geometry", "properties", "bbox"), "")
     properties = feature.get("properties")
     if not isinstance(properties, dict):
         raise _Wrong("properties", "is missing")
@@ -88,11 +118,18 @@ def _record(feature: Any, dataset: type[Record]) -> Record:
     return dataset.model_validate({**properties, place: _point(feature.get("geometry"))})
 
 
+def _refuse_others(found: Mapping[str, Any], known: tuple[str, ...], path: str) -> None:
+    for member in found:
+        if member not in known:
+            raise _Wrong(_join(path, member), "is not a member of a GeoJSON feature here")
+
+
 def _point(geometry: Any) -> tuple[float, float]:
     if not isinstance(geometry, dict):
         raise _Wrong("geometry", "is missing; a Point is needed")
     if geometry.get("type") != "Point":
         raise _Wrong("geometry.type", f"must be Point, not {str(geometry.get('type'))[:50]}")
+    _refuse_others(geometry, ("type", "coordinates", "bbox"), "geometry")
     coordinates = geometry.get("coordinates")
     if not isinstance(coordinates, list) or len(coordinates) != 2:
         count = len(coordinates) if isinstance(coordinates, list) else "none"
@@ -108,7 +145,7 @@ def _point(geometry: Any) -> tuple[float, float]:
 
 def _problems(error: ValidationError | _Wrong, dataset: type[Record], path: str) -> Iterator[Problem]:
     if isinstance(error, _Wrong):
-        yield Problem(_join(path, error.place), error.reason)
+        yield Problem(_join(path, error.place)[:MAX_NAME], error.reason)
         return
     place = dataset.named("place")[0].name
     for item in error.errors(include_url=False, include_input=False):
@@ -120,7 +157,7 @@ def _problems(error: ValidationError | _Wrong, dataset: type[Record], path: str)
         if not steps and ": " in reason:
             name, reason = reason.split(": ", 1)
             where = f"properties.{name}"
-        yield Problem(_join(path, where), reason)
+        yield Problem(_join(path, where)[:MAX_NAME], reason)
 
 
 def _join(path: str, place: str) -> str:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.api.collections import NO_STORE
-from hub.api.services import services
+from hub.api.services import READ, services
 
 
 async def healthz(_request: Request) -> Response:
@@ -22,6 +22,6 @@ def readyz(request: Request) -> Response:
 
 def router() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
-    routes.add_api_route("/healthz", healthz, methods=["GET"])
-    routes.add_api_route("/readyz", readyz, methods=["GET"])
+    routes.add_api_route("/healthz", healthz, methods=READ)
+    routes.add_api_route("/readyz", readyz, methods=READ)
     return routes

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from hub.api.collections import read_body
 from hub.api.parameters import only
-from hub.api.services import Services, services, source_of
+from hub.api.services import READ, Services, services, source_of
 from hub.audit.leaf import By
 from hub.identity.server import Issued
 from hub.identity.token_key import jwks
@@ -70,6 +70,6 @@ def metadata(request: Request) -> Response:
 def router() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     routes.add_api_route("/oauth/token", token, methods=["POST"])
-    routes.add_api_route("/oauth/jwks", keys, methods=["GET"])
-    routes.add_api_route("/.well-known/oauth-authorization-server", metadata, methods=["GET"])
+    routes.add_api_route("/oauth/jwks", keys, methods=READ)
+    routes.add_api_route("/.well-known/oauth-authorization-server", metadata, methods=READ)
     return routes

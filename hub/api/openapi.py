@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub import __version__
-from hub.api.services import Services, services
+from hub.api.services import READ, Services, services
 from hub.records import Record
-from hub.sharing.paths import filterable
+from hub.sharing.statements import filterable
 
 GEOJSON = "application/geo+json"
 MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
@@ -27,7 +27,7 @@ def api(request: Request) -> Response:
 
 def router() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
-    routes.add_api_route("/api", api, methods=["GET"])
+    routes.add_api_route("/api", api, methods=READ)
     return routes
 
 

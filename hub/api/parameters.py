@@ -1,5 +1,6 @@
 """Query parameters, read strictly: an unknown, repeated or senseless one is refused by name (OGC API – Features 1.0.1, 7.2–7.15)."""
 
+import re
 from collections.abc import Collection
 from datetime import UTC, datetime
 from uuid import UUID
@@ -10,10 +11,13 @@ from starlette.requests import Request
 from hub.errors import InvalidRequest
 from hub.geo import Box, valid_place
 from hub.records import Record, Time
-from hub.sharing.paths import Query, filterable
+from hub.sharing.paths import Query
+from hub.sharing.statements import filterable
 
 DEFAULT_LIMIT = 10
 MAX_VALUES = 100
+MAX_TEXT = 8_000  # all of a parameter: what was asked has to fit into one leaf of the log
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _TIME = TypeAdapter(Time)
 
 
@@ -46,7 +50,7 @@ def page_query(request: Request, dataset: type[Record], max_limit: int) -> Query
         until=until,
         values={f.name: values(f.name, f.kind, f.choices, given[f.name]) for f in fields if f.name in given},
         limit=whole("limit", given.get("limit", str(DEFAULT_LIMIT)), 1, max_limit),
-        cursor=given.get("cursor"),
+        cursor=text("cursor", given["cursor"]) if "cursor" in given else None,
     )
 
 
@@ -55,10 +59,9 @@ def bbox(text: str) -> Box:
     parts = text.split(",")
     if len(parts) != 4:
         raise InvalidRequest(f"bbox needs four numbers (west,south,east,north), not {len(parts)}.", field="bbox")
-    try:
-        west, south, east, north = (float(part) for part in parts)
-    except ValueError:
-        raise InvalidRequest("bbox needs four numbers: west,south,east,north in degrees.", field="bbox") from None
+    if not all(_NUMBER.fullmatch(part) for part in parts):
+        raise InvalidRequest("bbox needs four numbers: west,south,east,north in degrees.", field="bbox")
+    west, south, east, north = (float(part) for part in parts)
     if not (valid_place(west, south) and valid_place(east, north)):
         raise InvalidRequest("bbox lies outside longitude -180 … 180, latitude -90 … 90.", field="bbox")
     if south > north:
@@ -89,13 +92,22 @@ def _instant(text: str) -> datetime:
         raise InvalidRequest("datetime needs times with a zone, such as 2026-01-31T13:05:00Z (RFC 3339).", field="datetime") from None
 
 
-def values(name: str, kind: str, choices: Collection[str] | None, text: str) -> tuple[str | int, ...]:
+def text(name: str, given: str) -> str:
+    """A parameter that PostgreSQL can be asked about, of a length that the log can hold."""
+    if not given:
+        raise InvalidRequest(f"{name} is empty.", field=name)
+    if len(given) > MAX_TEXT:
+        raise InvalidRequest(f"{name} is longer than {MAX_TEXT:,} characters.", field=name)
+    if "\0" in given:
+        raise InvalidRequest(f"{name} holds a NUL character.", field=name)
+    return given
+
+
+def values(name: str, kind: str, choices: Collection[str] | None, given: str) -> tuple[str | int, ...]:
     """Comma-separated exact values of a field."""
-    parts = text.split(",")
+    parts = text(name, given).split(",")
     if len(parts) > MAX_VALUES:
         raise InvalidRequest(f"{name} has more than {MAX_VALUES} values.", field=name)
-    if "\0" in text:
-        raise InvalidRequest(f"{name} holds a NUL character.", field=name)
     if kind == "number":
         return tuple(whole(name, part, -(2**31), 2**31 - 1) for part in parts)
     unknown = [part for part in parts if choices is not None and part not in choices]

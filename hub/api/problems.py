@@ -7,8 +7,10 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hub.errors import HubError, NotAuthenticated, Unavailable
+from hub.errors import HubError, NoSuchResource, NotAuthenticated, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 _log = structlog.get_logger("hub.api")
@@ -21,12 +23,13 @@ def answer(status: int, slug: str, title: str, detail: str, **more: Any) -> Resp
     return Response(orjson.dumps(body), status, {"Cache-Control": "no-store", **headers}, MEDIA_TYPE)
 
 
-def of_hub_error(_request: Request, error: Exception) -> Response:
+def of_hub_error(request: Request, error: Exception) -> Response:
     """The answer to an error that the hub raised on purpose."""
     assert isinstance(error, HubError)
     headers = {}
     if isinstance(error, NotAuthenticated):
-        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+        # RFC 6750 §3.1: who brought no token at all is told no error code.
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if "authorization" in request.headers else "Bearer"
     if isinstance(error, Unavailable):
         headers["Retry-After"] = "2"
     if error.status >= 500:
@@ -36,17 +39,50 @@ def of_hub_error(_request: Request, error: Exception) -> Response:
     return answer(error.status, error.slug, error.title, error.detail, headers=headers, **more)
 
 
-def of_http_exception(_request: Request, error: Exception) -> Response:
+def of_http_exception(request: Request, error: Exception) -> Response:
     """The answer to what the router raises: no such path, no such method."""
     assert isinstance(error, HTTPException)
-    slug = {404: "no-such-resource", 405: "method-not-allowed"}.get(error.status_code, "http-error")
-    return answer(error.status_code, slug, str(error.detail), f"{error.detail}.", headers=dict(error.headers or {}))
+    if error.status_code == 404:
+        return answer(404, NoSuchResource.slug, NoSuchResource.title, "The hub has no such path; see its landing page, /.")
+    if error.status_code == 405:
+        methods = ", ".join(_methods(request))
+        detail = f"This resource does not take {request.method[:20]}; it takes {methods}."
+        return answer(405, "method-not-allowed", "The method is not allowed here", detail, headers={"Allow": methods})
+    return answer(error.status_code, "http-error", str(error.detail), f"{error.detail}.", headers=dict(error.headers or {}))
 
 
-def of_defect(_request: Request, error: Exception) -> Response:
-    """The answer to a defect of the hub: says nothing of it. The log names the kind of error, never its text, which may hold data."""
-    _log.error("defect", kind=type(error).__name__, where=_where(error))
-    return answer(500, "internal", HubError.title, "Something went wrong in the hub; nothing was stored or disclosed by this answer.")
+def _methods(request: Request) -> list[str]:
+    # All of the path's routes (RFC 9110 §15.5.6): the router's own answer names those of the first alone.
+    tried = ({**request.scope, "method": method} for method in ("GET", "HEAD", "POST"))
+    return [scope["method"] for scope in tried if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)]
+
+
+class Defects:
+    """ASGI middleware: answers a defect of the hub, and says nothing of it.
+
+    The log names the kind of error, never its text, which may hold data; were it to reach the server, that would log the text.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception as error:
+            _log.error("defect", kind=type(error).__name__, where=_where(error))
+            if scope["type"] == "http" and not begun:
+                await answer(500, "internal", HubError.title, _DEFECT)(scope, receive, send)
+
+
+_DEFECT = "Something went wrong in the hub; nothing was stored or disclosed by this answer."
 
 
 def _where(error: BaseException) -> str:

@@ -1,7 +1,8 @@
 """What the handlers call; `hub.app` puts it together and hands it to the application."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -19,6 +20,8 @@ from hub.records import Record
 from hub.settings import Settings
 from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.query import Querying, Reader
+
+READ = ["GET", "HEAD"]  # RFC 9110 §9.1: HEAD is not optional; it is decided and logged like the GET it stands for
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,16 @@ def authorise(request: Request, scope: str) -> tuple[AccessToken, By]:
         called.log.record(called.event("refusal", by, "refuse", purpose=token.purpose, reason=reason))
         raise Forbidden(f"This needs the scope {scope}; the token has {' '.join(sorted(token.scopes)) or 'none'}.")
     return token, by
+
+
+@contextmanager
+def refusals_logged(called: Services, token: AccessToken, by: By) -> Iterator[None]:
+    """Logs, before it is told, that a client whose token is good was refused after all: it was disabled meanwhile."""
+    try:
+        yield
+    except NotAuthenticated as error:
+        called.log.record(called.event("refusal", by, "refuse", purpose=token.purpose, reason=error.detail))
+        raise
 
 
 def reader_of(token: AccessToken, by: By) -> Reader:

@@ -4,10 +4,20 @@ Words follow NIEM 6, NIBRS and NENA EIDO where they have one. Numbers are append
 area codes, which will derive from released cells.
 """
 
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from hub.geo import Point, valid_place
 from hub.records import Clear, Place, Record, Sealed, Time
@@ -72,6 +82,9 @@ class Handling(StrEnum):
     RED = "TLP:RED"
 
 
+MAX_DEPTH = 32  # of lists and objects inside `extra`
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -80,17 +93,35 @@ ShortText = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 ExternalId = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
+def _calendar_date(value: str) -> str:
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        raise ValueError("is no date of the calendar, such as 1990-12-31") from None
+    return value
+
+
 class Person(_Part):
     """Somebody involved. `role` in the reporting organisation's words (victim, witness, caller …)."""
 
     name: ShortText | None = None
-    birth_date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    birth_date: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), AfterValidator(_calendar_date)] | None = None
     role: ShortText | None = None
 
 
 class Vehicle(_Part):
     plate: ShortText | None = None
     description: ShortText | None = None
+
+
+def _refuse_unkeepable(value: Any, depth: int) -> None:
+    if isinstance(value, dict | list):
+        if not depth:
+            raise ValueError(f"is nested more than {MAX_DEPTH} deep")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _refuse_unkeepable(inner, depth - 1)
+    elif isinstance(value, float) and abs(value) >= 2**63:
+        raise ValueError("holds a number too large to be kept exactly; send it as text")
 
 
 class Incident(Record, number=1):
@@ -123,6 +154,12 @@ class Incident(Record, number=1):
         if valid_place(lat, lon):
             raise ValueError("looks swapped: coordinates are [longitude, latitude]")
         raise ValueError("must be [longitude -180 … 180, latitude -90 … 90] in degrees")
+
+    @field_validator("extra", mode="before")
+    @classmethod
+    def _kept_exactly(cls, value: Any) -> Any:
+        _refuse_unkeepable(value, MAX_DEPTH)
+        return value
 
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> Self:

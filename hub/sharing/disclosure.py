@@ -18,14 +18,14 @@ from hub.policy.treatments import WITHHOLD
 from hub.records import Record
 from hub.sharing.live import LiveGrant, Policy
 from hub.sharing.paths import Query
-from hub.tables import sealed_fields
+from hub.sharing.statements import Shape
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a released view, as hub/sharing/paths.py selects it: masked, with the live grants that release it."""
+    """A row of a released view, as hub/sharing/statements.py selects it: masked, with the live grants that release it."""
 
-    id: UUID
+    id: str
     provider: int
     revision_no: int
     rev: int
@@ -36,7 +36,8 @@ class Row:
     k2: int | None
 
 
-def row(values: Sequence[Any]) -> Row:
+def row(values: tuple[Any, ...]) -> Row:
+    """A row as hub/sharing/statements.py selects it."""
     return Row(values[0], values[1], values[2], values[3], tuple(values[4]), values[5], values[6], values[7:-1], values[-1])
 
 
@@ -59,7 +60,6 @@ class Writer:
 
     def __init__(self, name: str, dataset: type[Record], keyring: Keyring, random: Callable[[int], bytes]) -> None:
         self._name, self._dataset, self._keyring, self._random = name, dataset, keyring, random
-        self._fields = sealed_fields(dataset)
         self._place = dataset.named("place")[0].name
 
     def page_event(self, by: By, purpose: str, query: Query, at: datetime) -> Disclosure:
@@ -107,7 +107,7 @@ class Writer:
         ]
         return Share(policy.names[provider], under, [r.revision_no for r in rows], {"fields": _treatments(policy, sets)})
 
-    def features(self, policy: Policy, rows: Sequence[Row]) -> list[str]:
+    def features(self, policy: Policy, shape: Shape, rows: Sequence[Row]) -> list[str]:
         """The features of rows whose leaves are committed, sealed fields opened where a grant releases them.
 
         Raises:
@@ -119,11 +119,11 @@ class Writer:
                 [
                     Opening(
                         policy.uids[rows[n].provider],
-                        rows[n].id,
+                        UUID(rows[n].id),
                         rows[n].rev,
                         self._dataset.schema_no,
-                        self._fields[i].cls,
-                        self._fields[i].number,
+                        shape.sealed[i].cls,
+                        shape.sealed[i].number,
                         bytes(rows[n].ciphers[i]),
                     )
                     for n, i in places
@@ -134,7 +134,7 @@ class Writer:
         )
         values: dict[int, dict[str, str]] = {}
         for (n, i), plain in zip(places, opened, strict=True):
-            values.setdefault(n, {})[self._fields[i].name] = plain.decode()
+            values.setdefault(n, {})[shape.sealed[i].name] = plain.decode()
         return [self._feature(policy, r, values.get(n, {})) for n, r in enumerate(rows)]
 
     def _feature(self, policy: Policy, r: Row, opened: dict[str, str]) -> str:

@@ -3,15 +3,17 @@
 The grants of an epoch never change, so each process keeps the last epoch's; whether an MOU is in force is asked at each request.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from hub.db import Transaction
 from hub.policy.treatments import WITHHOLD, Treatment
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,10 @@ class LiveGrant:
     since: datetime
     until: datetime
 
+    def covers(self, recipient: int, purpose: str, action: str, dataset: int) -> bool:
+        """Whether this grant is for that organisation, purpose, action and dataset."""
+        return self.recipient == recipient and self.dataset == dataset and purpose in self.purposes and action in self.actions
+
     def treatment(self, name: str) -> Treatment:
         return self.fields.get(name, WITHHOLD)
 
@@ -52,14 +58,20 @@ class Policy:
     def live(self, recipient: int, purpose: str, action: str, dataset: int, now: datetime) -> tuple[LiveGrant, ...]:
         """The grants that hold now, in the order of their ids."""
         key = (recipient, purpose, action, dataset)
-        if key not in self._memo:
-            self._memo[key] = tuple(
-                g
-                for g in self.grants.values()
-                if g.recipient == recipient and g.dataset == dataset and purpose in g.purposes and action in g.actions
-            )
-        candidates: tuple[LiveGrant, ...] = self._memo[key]
+        candidates: tuple[LiveGrant, ...] = self._memo.get(key, ())
+        if not candidates:
+            candidates = tuple(g for g in self.grants.values() if g.covers(recipient, purpose, action, dataset))
+        if candidates:  # a purpose that nobody granted is not worth remembering, however many are asked for
+            self._memo[key] = candidates
         return tuple(g for g in candidates if g.since <= now < g.until)
+
+    def remember(self, grants: tuple[LiveGrant, ...], work_out: Callable[[], T]) -> T:
+        """What follows from a set of grants, worked out once an epoch."""
+        key = tuple(g.id for g in grants)
+        if key not in self._memo:
+            self._memo[key] = work_out()
+        found: T = self._memo[key]
+        return found
 
     def share(self, grants: tuple[LiveGrant, ...]) -> float:
         """Roughly which part of a dataset these grants reach (0 … 1), as the planner's statistics have it."""

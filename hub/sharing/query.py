@@ -28,20 +28,8 @@ from hub.sharing import cursor
 from hub.sharing.context import Admission, Reach, seal
 from hub.sharing.disclosure import Disclosure, Row, Writer, row
 from hub.sharing.live import LiveGrant, Policies, Policy
-from hub.sharing.paths import (
-    NIL,
-    SEEK_KEYS,
-    SEEK_SHARE,
-    Query,
-    areas_of,
-    array,
-    cells_of,
-    is_time_path,
-    page_arguments,
-    remaining,
-    statements,
-)
-from hub.tables import sealed_fields
+from hub.sharing.paths import SEEK_KEYS, SEEK_SHARE, Query, areas_of, cells_of, is_time_path, remaining
+from hub.sharing.statements import NIL, Shape, Statements, array, page_arguments
 
 RETRIES = 3
 T = TypeVar("T")
@@ -75,6 +63,7 @@ class _Session:
     admitted: Admission
     policy: Policy
     grants: tuple[LiveGrant, ...]
+    shape: Shape
 
 
 class Querying:
@@ -93,8 +82,7 @@ class Querying:
         self._name, self._dataset, self._engine, self._key, self._ttl_s = name, dataset, engine, key, seal_ttl_s
         self._policies = Policies(name)
         self._writer = Writer(name, dataset, keyring, random)
-        self._statements = statements(name, dataset)
-        self._sealed = frozenset(f.name for f in sealed_fields(dataset))
+        self._statements = Statements(name, dataset)
 
     def page(self, reader: Reader, query: Query) -> Page:
         """One page of what the reader may see.
@@ -134,9 +122,9 @@ class Querying:
             rows = self._rows(session, query, position)
             shown, rest = rows[: query.limit], rows[query.limit :]
             self._writer.log(tx, disclosure, session.policy, shown)
-        last = cursor.Position(shown[-1].k2, shown[-1].id) if rest else None
+        last = cursor.Position(shown[-1].k2, UUID(shown[-1].id)) if rest else None
         return Page(
-            self._writer.features(session.policy, shown),
+            self._writer.features(session.policy, session.shape, shown),
             cursor.write(self._key, bound_to, last) if last else None,
             session.admitted.wall,
         )
@@ -149,7 +137,7 @@ class Querying:
             self._writer.log(tx, disclosure if rows else disclosure.absent(), session.policy, rows)
         if not rows:
             raise NotShared
-        return self._writer.features(session.policy, rows)[0]
+        return self._writer.features(session.policy, session.shape, rows)[0]
 
     def _admit(self, tx: Transaction, reader: Reader) -> _Session:
         admitted = Admission(*tx.rows("begin; select * from hub.admit(%s)", (reader.client,))[0])
@@ -157,7 +145,7 @@ class Querying:
             raise NotAuthenticated("This client has been disabled.")
         policy = self._policies.at(tx, admitted.epoch, admitted.wall)
         grants = policy.live(reader.organisation, reader.purpose, "query", self._dataset.number, admitted.wall)
-        return _Session(tx, reader, admitted, policy, grants)
+        return _Session(tx, reader, admitted, policy, grants, policy.remember(grants, lambda: Shape.of(self._dataset, grants)))
 
     def _refuse(self, session: _Session, disclosure: Disclosure) -> None:
         self._writer.log(session.tx, disclosure.refused("no MOU in force"), session.policy, ())
@@ -172,23 +160,26 @@ class Querying:
         rows = self._walk(session, query, left, after, wanted) if left else []
         if query.box is None and len(rows) < wanted:
             after = position.id if position and position.k2 is None else NIL
-            arguments = page_arguments(query, areas, after, wanted - len(rows), self._dataset)
+            arguments = self._arguments(query, areas, after, wanted - len(rows))
             rows += self._execute(session, "placeless", arguments, Reach())
         return rows
 
     def _walk(self, session: _Session, query: Query, left: list[CellRange], after: UUID, wanted: int) -> list[Row]:
-        arguments = page_arguments(query, left, after, wanted, self._dataset)
+        arguments = self._arguments(query, left, after, wanted)
         cells = cells_of(left) if query.box and self._sees_little(session) else None
         if cells is None or len(cells) * len(session.grants) > SEEK_KEYS:
             return self._execute(session, "walk", arguments, Reach())
         keys = [grant.id << 32 | cell for grant in session.grants for cell in cells]
         return self._execute(session, "seek", arguments, Reach(keys))
 
+    def _arguments(self, query: Query, areas: Sequence[CellRange], after: UUID, wanted: int) -> list[object]:
+        return page_arguments(self._dataset, areas, after, wanted, query.box, (query.since, query.until), query.values)
+
     def _sees_little(self, session: _Session) -> bool:
         return bool(session.policy.shares) and session.policy.share(session.grants) < SEEK_SHARE
 
     def _time_arguments(self, query: Query, position: cursor.Position | None, wanted: int) -> list[object]:
-        arguments = page_arguments(query, areas_of(query)[:1], position.id if position else NIL, wanted, self._dataset)
+        arguments = self._arguments(query, areas_of(query)[:1], position.id if position else NIL, wanted)
         first = -1 if position is None else position.k2
         return [array([first]), array([0]), array([query.box is not None]), *arguments[3:]]
 
@@ -202,9 +193,8 @@ class Querying:
         return Reach(since=query.since, until=until)
 
     def _execute(self, session: _Session, path: str, arguments: Sequence[object], reach: Reach) -> list[Row]:
-        opens = any(g.treatment(name).word == "clear" for g in session.grants for name in g.fields if name in self._sealed)
-        name = f"{self._name}_{path}{'_open' if opens else ''}"
-        session.tx.prepare(name, self._statements.texts[name])
+        name, text = self._statements.prepared(path, session.shape)
+        session.tx.prepare(name, text)
         reader = session.reader
         context = seal(self._key, self._dataset, session.admitted, reader.organisation, reader.purpose, session.grants, self._ttl_s, reach)
         marks = ", ".join(["%s"] * len(arguments))

@@ -68,6 +68,7 @@ $$;
 create function hub.audit_append(p_epoch bigint, p_event uuid, p_type text, p_at timestamptz, p_organisation text, p_extent float8[],
   p_owners text[], p_parts int[], p_leaves text[]) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp as $$
+declare added int;
 begin
   if p_epoch is not null then
     perform pg_advisory_xact_lock_shared(7201, 1);
@@ -81,8 +82,10 @@ begin
          u.leaf, sha256('\x00'::bytea || convert_to(u.leaf, 'utf8'))        -- RFC 6962 §2.1
   from unnest(p_owners, p_parts, p_leaves) u(owner, part, leaf)
   on conflict do nothing;
-  if (select count(*) from hub.audit_leaves l join unnest(p_owners, p_parts, p_leaves) u(owner, part, leaf)
-        on l.event = p_event and l.owner is not distinct from u.owner and l.part = u.part and l.leaf = u.leaf) <> cardinality(p_leaves) then
+  get diagnostics added = row_count;
+  if added <> cardinality(p_leaves) and exists (
+      select from unnest(p_owners, p_parts, p_leaves) u(owner, part, leaf) where not exists (
+        select from hub.audit_leaves l where l.event = p_event and l.owner is not distinct from u.owner and l.part = u.part and l.leaf = u.leaf)) then
     raise exception 'this event is in the log with another leaf' using errcode = 'HB002';
   end if;
 end $$;

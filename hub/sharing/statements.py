@@ -1,0 +1,146 @@
+"""The SQL of the access paths, over the released views. Every condition tests a masked column.
+
+A statement fetches the fields that the reader's live grants release on any record, and no others: masking a column that is
+withheld everywhere would cost its time for nothing. Statements are prepared once per session: planning a released view costs more
+than reading a page of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID
+
+from hub.geo import Box, CellRange
+from hub.policy.treatments import CLEAR
+from hub.records import Field, Record
+from hub.sharing.live import LiveGrant
+from hub.tables import clear_fields, sealed_column, sealed_fields
+
+NIL = UUID(int=0)
+# Parameters of the pages: $1-$4 ranges (low, high, inside, after), $5 limit, $6-$11 west, east, west, east, south, north,
+# $12-$13 times, then one list per filterable field.
+_PARAMETERS = ["int[]", "int[]", "bool[]", "uuid[]", "int", *["float8"] * 6, "timestamptz", "timestamptz"]
+_IN_BOX = "(ST_Y(v.{place}) between $10 and $11 and (ST_X(v.{place}) between $6 and $7 or ST_X(v.{place}) between $8 and $9))"
+_RANGES = "unnest($1, $2, $3, $4) with ordinality r(low, high, inside, after, n)"
+_WHOLE_EARTH = Box(-180.0, -90.0, 180.0, 90.0)
+
+
+def filterable(dataset: type[Record]) -> tuple[Field, ...]:
+    """The fields whose exact value a query may name."""
+    return tuple(f for f in clear_fields(dataset) if f.kind in ("text", "number"))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The fields that some live grant releases: `clear` columns, `rounded` times, `sealed` fields to be opened."""
+
+    clear: tuple[Field, ...]
+    rounded: frozenset[str]
+    sealed: tuple[Field, ...]
+
+    @classmethod
+    def of(cls, dataset: type[Record], grants: Sequence[LiveGrant]) -> "Shape":
+        treatments = {(name, t) for g in grants for name, t in g.fields.items()}
+        names = {name for name, _ in treatments}
+        return cls(
+            tuple(f for f in clear_fields(dataset) if f.name in names),
+            frozenset(name for name, t in treatments if t.word == "round_to"),
+            tuple(f for f in sealed_fields(dataset) if (f.name, CLEAR) in treatments),
+        )
+
+    @property
+    def key(self) -> str:
+        """Names the shape in a prepared statement."""
+        said = repr(([f.number for f in self.clear], sorted(self.rounded), [f.number for f in self.sealed]))
+        return sha256(said.encode()).hexdigest()[:16]
+
+
+class Statements:
+    """The statements of one dataset, by path and shape."""
+
+    def __init__(self, name: str, dataset: type[Record]) -> None:
+        self._name, self._dataset = name, dataset
+        self._place = dataset.named("place")[0].name
+        self._known: dict[tuple[str, Shape], tuple[str, str]] = {}
+
+    def prepared(self, path: str, shape: Shape) -> tuple[str, str]:
+        """The name and the text to prepare. Its columns: id, provider, revision_no, rev, grants, geometry, properties, then the
+        ciphertext of each of `shape.sealed`, then the 2 km cell (null where the place is withheld).
+        """
+        if (path, shape) not in self._known:
+            self._known[path, shape] = f"{self._name}_{path}_{shape.key}", getattr(self, f"_{path}")(shape)
+        return self._known[path, shape]
+
+    def _walk(self, shape: Shape) -> str:
+        return f"""{self._head()} select {self._columns(shape, "x")}, x.k2 from {_RANGES}, lateral (
+          select v.* from hub.{self._name}_page v where v.k2 between r.low and r.high and v.id > r.after
+            and (r.inside or {self._in_box()}) and {self._filters()} order by v.k2, v.id limit $5) x
+          order by r.n, x.k2, x.id limit $5"""
+
+    def _seek(self, shape: Shape) -> str:
+        return f"""{self._head()} select {self._columns(shape, "v")}, v.k2 from hub.{self._name}_seek v
+          join {_RANGES} on v.k2 between r.low and r.high and v.id > r.after
+          where (r.inside or {self._in_box()}) and {self._filters()} order by r.n, v.k2, v.id limit $5"""
+
+    def _placeless(self, shape: Shape) -> str:
+        return f"""{self._head()} select {self._columns(shape, "v")}, null from hub.{self._name}_placeless v
+          where v.id > ($4)[1] and {self._filters()} order by v.id limit $5"""
+
+    def _time(self, shape: Shape) -> str:
+        """$1[1] is the cell of the cursor (null: among the placeless), $4[1] its id, $3[1] whether an area is asked for."""
+        return f"""{self._head()} select {self._columns(shape, "v")}, v.k2 from hub.{self._name}_time v
+          where case when ($1)[1] is null then v.k2 is null and v.id > ($4)[1]
+                     else v.k2 is null or v.k2 > ($1)[1] or (v.k2 = ($1)[1] and v.id > ($4)[1]) end
+            and (not ($3)[1] or {self._in_box()}) and {self._filters()} order by v.k2 nulls last, v.id limit $5"""
+
+    def _item(self, shape: Shape) -> str:
+        return f"(uuid) as select {self._columns(shape, 'v')}, v.k2 from hub.{self._name}_scan v where v.id = $1"
+
+    def _head(self) -> str:
+        lists = ["text[]" if f.kind == "text" else "int[]" for f in filterable(self._dataset)]
+        return f"({', '.join([*_PARAMETERS, *lists])}) as"
+
+    def _filters(self) -> str:
+        times = "($12 is null or v.occurred_at >= $12) and ($13 is null or v.occurred_at <= $13)"
+        first = len(_PARAMETERS) + 1
+        values = [f"(${n} is null or v.{f.name} = any(${n}))" for n, f in enumerate(filterable(self._dataset), first)]
+        return " and ".join([times, *values])
+
+    def _in_box(self) -> str:
+        return _IN_BOX.format(place=self._place)
+
+    def _columns(self, shape: Shape, alias: str) -> str:
+        point = f"{alias}.{self._place}"
+        members = [_member(f.name, alias) for f in shape.clear]
+        members += [_member(f"{f.name}_round_to", alias) for f in shape.clear if f.name in shape.rounded]
+        members += [_member(f"{self._place}_grid_m", alias)]
+        return ", ".join([
+            f"{alias}.id::text", f"{alias}.provider", f"{alias}.revision_no", f"{alias}.rev", f"{alias}.grants",
+            f"""'{{"type":"Point","coordinates":[' || ST_X({point}) || ',' || ST_Y({point}) || ']}}'""",
+            f"concat_ws(',', {', '.join(members)})",
+            *(f"{alias}.{sealed_column(f)}" for f in shape.sealed),
+        ])  # fmt: skip
+
+
+def page_arguments(
+    dataset: type[Record], areas: Sequence[CellRange], after: UUID, limit: int, box: Box | None, times: Sequence[object],
+    values: Mapping[str, tuple[str | int, ...]],
+) -> list[object]:  # fmt: skip
+    """The arguments of a page's statement, in the order of its parameters."""
+    halves = (box or _WHOLE_EARTH).halves()
+    one, two = halves[0], halves[1] if len(halves) > 1 else Box(1.0, 0.0, 0.0, 0.0)  # no longitude lies between 1 and 0
+    return [
+        array(a.low for a in areas), array(a.high for a in areas), array(a.inside for a in areas),
+        array(after if n == 0 else NIL for n in range(len(areas))), limit,
+        one.west, one.east, two.west, two.east, one.south, one.north, *times,
+        *(list(values[f.name]) if f.name in values else None for f in filterable(dataset)),
+    ]  # fmt: skip
+
+
+def array(values: Iterable[object]) -> str:
+    """An array literal of numbers, ids or booleans: EXECUTE takes it as whatever array its parameter is."""
+    return "{" + ",".join("NULL" if v is None else str(v) for v in values) + "}"
+
+
+def _member(name: str, alias: str) -> str:
+    return f"'\"{name}\":' || to_json({alias}.{name})::text"
