@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from uuid import UUID
 
 import httpx2
 import typer
@@ -147,17 +148,19 @@ def audit_list(
     owner: Annotated[str | None, typer.Option(help="Whose data it was about.")] = None,
     organisation: Annotated[str | None, typer.Option(help="Who did it.")] = None,
     type: Annotated[str | None, typer.Option(help="query, publish, token, refusal, mou-loaded, audit …")] = None,
+    record: Annotated[UUID | None, typer.Option(help="The id of a record: who stored or saw it.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 20,
     json: Annotated[bool, typer.Option(help="The leaves themselves, one a line.")] = False,
 ) -> None:
     """Who saw what, newest first: reads the log as the operator of the hub, which is logged too."""
     now = datetime.now(UTC)
-    named = {"organisation": organisation, "owner": owner, "type": type}
+    named = {"organisation": organisation, "owner": owner, "record": record, "type": type}
     asked = {"fields": [name for name, value in named.items() if value is not None]}
     with _database() as database:
         log = Log(database.auditor)
         log.record(Event(event_id(now, os.urandom(10)), "audit", now, By(client="cli"), "permit", asked=asked))
-        found = log.find(Search(owner=owner, organisation=organisation, type=type, limit=limit))
+        revisions = None if record is None else frozenset(n for name in DATASETS for n in log.revisions(name, record, None))
+        found = log.find(Search(owner=owner, organisation=organisation, type=type, revisions=revisions, limit=limit))
     if json:
         for entry in found:
             print(entry.text)

@@ -32,6 +32,11 @@ LEAST_VERSION = 15
 _PASSING = ("08", "53", "57", "58", "55P03")
 
 
+# No such table, column, function, schema or type: another version's database, or an empty one.
+_UNPREPARED = ("42P01", "42703", "42883", "3F000", "42704")
+EXTENSIONS = {"postgis": "postgresql-NN-postgis-3", "intarray": "postgresql-contrib", "pgcrypto": "postgresql-contrib"}
+
+
 @dataclass(frozen=True)
 class Secrets:
     """What the hub and its databases both know. Made once, mode 0600, in the state folder."""
@@ -183,6 +188,8 @@ def passing_faults() -> Iterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else error
         code = getattr(cause, "pgcode", None) or ""
         lost = isinstance(cause, psycopg2.OperationalError | psycopg2.InterfaceError) and not code
+        if code.startswith(_UNPREPARED):
+            raise Unavailable("The database is not set up for this version of the hub: run `hub migrate`.") from error
         if lost or code.startswith(_PASSING):
             raise Unavailable("The database is not reachable or out of room; nothing was disclosed. Try again shortly.") from error
         raise
@@ -199,12 +206,22 @@ def migrate(main: sa.URL, keys: sa.URL, shared: Secrets) -> None:
     _upgrade(main, "hub")
     _upgrade(keys, "keys")
     with _administrator(main) as connection:
+        _close(connection, main, "temporary")
         for role in ROLES:
             _set_password(connection, role, shared)
         connection.execute(sa.text("delete from hub.seal_key"))
         connection.execute(sa.text("insert into hub.seal_key values (:k)"), {"k": shared.context})
     with _administrator(keys) as connection:
+        _close(connection, keys, "temporary, connect")
+        raw = connection.connection.cursor()
+        raw.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(str(keys.database)), sql.Identifier(KEYS_ROLE)))
         _set_password(connection, KEYS_ROLE, shared)
+
+
+def _close(connection: sa.Connection, url: sa.URL, rights: str) -> None:
+    # Rights on a database are neither in its dump nor in a copy made from a template: said again each time.
+    raw = connection.connection.cursor()
+    raw.execute(sql.SQL("revoke {} on database {} from public").format(sql.SQL(rights), sql.Identifier(str(url.database))))
 
 
 def _set_password(connection: sa.Connection, role: str, shared: Secrets) -> None:
@@ -221,14 +238,14 @@ def _administrator(url: sa.URL) -> Iterator[sa.Connection]:
             yield connection
     except OperationalError as error:
         raise Refused(f"The database {url.database} at {url.host or 'the local socket'} can't be reached: {_first_line(error)}") from None
-    except DBAPIError as error:
+    except (DBAPIError, psycopg2.Error) as error:
         raise Refused(f"The database {url.database} can't be set up: {_first_line(error)}") from None
     finally:
         engine.dispose()
 
 
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0].removeprefix("ERROR:").strip()
+def _first_line(error: DBAPIError | psycopg2.Error) -> str:
+    return str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()[0].removeprefix("ERROR:").strip()
 
 
 @contextmanager
@@ -254,8 +271,10 @@ def _create_database(url: sa.URL) -> None:
             version = connection.scalar(sa.text("select current_setting('server_version_num')::int / 10000"))
             if version is None or version < LEAST_VERSION:
                 raise Refused(f"PostgreSQL {LEAST_VERSION} or newer is needed; this server is {version}")
-            if not connection.scalar(sa.text("select true from pg_available_extensions where name = 'postgis'")):
-                raise Refused("This PostgreSQL server has no PostGIS; install the package postgresql-NN-postgis-3 of its version")
+            offered = set(connection.scalars(sa.text("select name from pg_available_extensions")))
+            for extension, package in EXTENSIONS.items():
+                if extension not in offered:
+                    raise Refused(f"This PostgreSQL server lacks the extension {extension}; install {package} of its version.")
             if not connection.scalar(sa.text("select true from pg_database where datname = :n"), {"n": url.database}):
                 name = sql.Identifier(str(url.database)).as_string(connection.connection.dbapi_connection)  # type: ignore[arg-type]
                 connection.exec_driver_sql(f"create database {name} encoding 'UTF8' template template0")

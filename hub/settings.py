@@ -1,6 +1,9 @@
 """The hub's settings: read once from the environment (`HUB_…`), frozen, doubtful values refused by name."""
 
+import difflib
 import ipaddress
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -46,6 +49,9 @@ class Settings(BaseSettings):
     page_limit: Annotated[int, Field(ge=1, le=10_000, description="Largest `limit` of a page.")] = 1_000
     pool_size: Annotated[int, Field(ge=1, le=100, description="Database connections per worker and role.")] = 8
     statement_timeout_s: Annotated[int, Field(ge=1, le=600, description="A query that runs longer is ended, seconds.")] = 30
+    pg_shared_buffers: Annotated[
+        str | None, Field(pattern=r"^[1-9][0-9]*(kB|MB|GB)$", description="Memory of the private cluster. Unset: 256MB.")
+    ] = None
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$", description="Least level logged.")] = "info"
 
     @field_validator("database_url", "keys_database_url")
@@ -120,10 +126,20 @@ def read_settings(**overrides: object) -> Settings:
     Raises:
         Refused: a value is doubtful; the message names the variable and the reason, never the value.
     """
+    _refuse_unknown(os.environ)
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks each value
     except ValidationError as error:
         raise Refused("; ".join(_sentence(e["loc"], e["msg"]) for e in error.errors(include_input=False))) from None
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    """A misspelt setting would silently leave the default in force."""
+    known = [f"HUB_{name.upper()}" for name in Settings.model_fields]
+    for name in sorted(environment):
+        if name.startswith("HUB_") and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise Refused(f"{name} is not a setting{f'; did you mean {near[0]}?' if near else ''}")
 
 
 def _sentence(place: tuple[int | str, ...], reason: str) -> str:

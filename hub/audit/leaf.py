@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 import rfc8785
 from pyroaring import BitMap64
 
@@ -93,7 +94,7 @@ def _parts(event: Event, share: Share, salt: bytes) -> Iterator[Leaf]:
 
 def _text(event: Event, share: Share, revisions: Sequence[int], parts: int, part: int, salt: bytes) -> bytes:
     shown = {"count": len(revisions), "revisions": bitmap(revisions), **share.more} if revisions or share.more else None
-    return rfc8785.dumps(
+    return _canonical(
         _present(
             {
                 "v": VERSION,
@@ -116,6 +117,16 @@ def _text(event: Event, share: Share, revisions: Sequence[int], parts: int, part
             }
         )
     )
+
+
+def _canonical(body: dict[str, Any]) -> bytes:
+    """RFC 8785. Keys are ASCII and numbers whole, where orjson's sorted form is the canonical one and fifty times faster; the one
+    place for fractions is the extent.
+    """
+    extent = body.get("asked", {}).get("extent")
+    if extent is not None:
+        body = {**body, "asked": {**body["asked"], "extent": orjson.Fragment(rfc8785.dumps(extent))}}
+    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
 def _present(members: Mapping[str, Any]) -> dict[str, Any]:

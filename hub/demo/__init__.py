@@ -23,6 +23,7 @@ from hub.datasets import DATASETS
 from hub.db import owner_transaction
 from hub.demo.data import features, fetch
 from hub.errors import Conflict, Refused
+from hub.geo import Box
 from hub.identity import clients, new_key, organisations
 from hub.settings import Settings, read_settings
 
@@ -36,7 +37,8 @@ PARTNERS = {
     "housing": ("demo-housing", "Demo housing nonprofit", "partner", ["query"], "housing.safety"),
     "auditor": ("demo-auditor", "Demo independent auditor", "auditor", ["audit"], None),
 }
-AREA = "bbox=-79.40,43.64,-79.36,43.67&limit=2"
+QUERY = "bbox=-79.40,43.64,-79.36,43.67&limit=2"
+AREA = Box(-79.7, 43.5, -79.0, 43.9)  # where the police service reports from
 
 
 def run(port: int, console: Console) -> None:
@@ -87,7 +89,7 @@ def _partners(settings: Settings, addresses: Addresses) -> None:
         for profile, (slug, name, kind, scopes, purpose) in PARTNERS.items():
             key = folder / f"{profile}.pem"
             with suppress(Conflict):
-                organisations.add(database.writer, slug, name, kind)
+                organisations.add(database.writer, slug, name, kind, AREA if profile == "police" else None)
             with suppress(Conflict):
                 new_key.write(key)
             with suppress(Conflict):
@@ -156,10 +158,10 @@ def _tell(settings: Settings) -> None:
         "phones are synthetic. In another terminal, from this folder:",
         "",
         "As a health partner (three categories downtown, to the hour and 500 m, with narratives):",
-        f"$ {hub} get --as health '/collections/incidents/items?{AREA}'",
+        f"$ {hub} get --as health '/collections/incidents/items?{QUERY}'",
         "",
         "The same query as a housing nonprofit (burglaries only, to the day and 2 km, no narratives):",
-        f"$ {hub} get --as housing '/collections/incidents/items?{AREA}'",
+        f"$ {hub} get --as housing '/collections/incidents/items?{QUERY}'",
         "",
         "Who saw what:",
         f"$ {hub} audit list --type query",

@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -155,8 +156,15 @@ def _treatments(policy: Policy, sets: set[tuple[int, ...]]) -> dict[str, str]:
     """For each field the treatments in which it was shown: the finest that each record's own grants give."""
     shown: dict[str, set[str]] = {}
     for grants in sets:
-        for name in {n for g in grants for n in policy.grants[g].fields}:
-            finest = max((policy.grants[g].treatment(name) for g in grants), key=lambda t: t.fineness)
-            if finest != WITHHOLD:
-                shown.setdefault(name, set()).add(str(finest))
-    return {name: ",".join(sorted(words)) for name, words in sorted(shown.items())}
+        for name, treatment in policy.remember(("finest", *grants), partial(_finest, policy, grants)):
+            shown.setdefault(name, set()).add(treatment)
+    return {name: ",".join(sorted(words)) for name, words in shown.items()}
+
+
+def _finest(policy: Policy, grants: tuple[int, ...]) -> list[tuple[str, str]]:
+    found = []
+    for name in {n for g in grants for n in policy.grants[g].fields}:
+        finest = max((policy.grants[g].treatment(name) for g in grants), key=lambda t: t.fineness)
+        if finest != WITHHOLD:
+            found.append((name, str(finest)))
+    return found

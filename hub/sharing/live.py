@@ -65,9 +65,8 @@ class Policy:
             self._memo[key] = candidates
         return tuple(g for g in candidates if g.since <= now < g.until)
 
-    def remember(self, grants: tuple[LiveGrant, ...], work_out: Callable[[], T]) -> T:
-        """What follows from a set of grants, worked out once an epoch."""
-        key = tuple(g.id for g in grants)
+    def remember(self, key: tuple[object, ...], work_out: Callable[[], T]) -> T:
+        """What follows from grants alone, worked out once an epoch; `key` begins with what it is."""
         if key not in self._memo:
             self._memo[key] = work_out()
         found: T = self._memo[key]

@@ -145,7 +145,8 @@ class Querying:
             raise NotAuthenticated("This client has been disabled.")
         policy = self._policies.at(tx, admitted.epoch, admitted.wall)
         grants = policy.live(reader.organisation, reader.purpose, "query", self._dataset.number, admitted.wall)
-        return _Session(tx, reader, admitted, policy, grants, policy.remember(grants, lambda: Shape.of(self._dataset, grants)))
+        shape = policy.remember(("shape", *(g.id for g in grants)), lambda: Shape.of(self._dataset, grants))
+        return _Session(tx, reader, admitted, policy, grants, shape)
 
     def _refuse(self, session: _Session, disclosure: Disclosure) -> None:
         self._writer.log(session.tx, disclosure.refused("no MOU in force"), session.policy, ())

@@ -6,6 +6,7 @@ indexes, lean SQL) lies beside the repository in ../shared/bench and is used as 
 
 import hashlib
 import io
+import shutil
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ from hub.app import Addresses, assemble, prepare
 from hub.audit.leaf import By
 from hub.datasets import DATASETS
 from hub.datasets.incidents import Category, Incident, Status
-from hub.db import owner_transaction
+from hub.db import owner_transaction, secret_file
 from hub.geo import Point, cell
 from hub.identity import clients, new_key, organisations
 from hub.settings import Settings
@@ -155,6 +156,10 @@ def _hub(setting: Setting, rows: int) -> None:
     print(f"publishing {rows:,} points …", flush=True)
     _fresh(setting, name, f"{name}_keys")
     settings, addresses = setting.settings(rows), setting.addresses(rows)
+    # Roles belong to the whole server: both hubs must know the same passwords.
+    secret_file(setting.state / "roles.key")
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    shutil.copy(setting.state / "roles.key", settings.state_dir / "roles.key")
     prepare(settings, addresses)
     called, database = assemble(settings, addresses)
     try:

@@ -1,0 +1,42 @@
+"""`make soak`: the long runs. Writes soak.json: for each run its seed, count, commit and duration, and what it found.
+
+SEED=… and COUNT=… change a run; ONLY=faults runs one.
+"""
+
+import importlib
+import json
+import os
+import secrets
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+# name: (module with soak(seed, count), count)
+RUNS = {
+    "decisions": ("tests.policy.test_decisions", 100_000),
+    "faults": ("tests.faults.test_kills", 200),
+}
+
+
+def main() -> None:
+    only = os.environ.get("ONLY")
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    results: list[dict[str, Any]] = []
+    for name, (module, count) in RUNS.items():
+        if only and only != name:
+            continue
+        seed = int(os.environ.get("SEED", secrets.randbelow(2**31)))
+        count = int(os.environ.get("COUNT", count))
+        print(f"{name}: seed {seed}, count {count:,} …", flush=True)
+        began = time.monotonic()
+        found = importlib.import_module(module).soak(seed, count)
+        results.append({"run": name, "seed": seed, "count": count, "commit": commit, "duration_s": round(time.monotonic() - began, 1),
+                        "at": datetime.now(UTC).isoformat(timespec="seconds"), "found": found})
+        (ROOT / "soak.json").write_text(json.dumps(results, indent=1, default=str) + "\n")
+        print(json.dumps(results[-1], indent=1, default=str), flush=True)
+
+
+main()
