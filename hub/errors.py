@@ -60,7 +60,7 @@ class Forbidden(HubError):
 
 
 class NotShared(HubError):
-    """Carries no detail of its own: what is absent and what is withheld must read alike (DESIGN §2.8)."""
+    """Carries no detail of its own: what is absent and what is withheld must read alike."""
 
     status, slug, title = 404, "not-shared", "No such record is shared with you"
 

@@ -1,4 +1,4 @@
-"""A dataset is a class that says once what a field is and how it may leave: the catalogue (DESIGN §4).
+"""A dataset is a class that says once what a field is and how it may leave: the catalogue.
 
 Each field carries one mark with an explicit number. Numbers are in the additional data of every ciphertext, so they are
 append-only: a number is never given to another field, and the order of the fields never matters.

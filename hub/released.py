@@ -1,4 +1,4 @@
-"""The wall: what PostgreSQL itself enforces between a reader and a dataset (DESIGN §5, docs/decisions/0004).
+"""The wall: what PostgreSQL itself enforces between a reader and a dataset (docs/decisions/0004).
 
 For each dataset: a context type, a function that verifies the sealed context and gives it, and owner-run `security_barrier` views
 that show only records with a live grant and mask every column by the live grants that release it on that record. This module

@@ -15,7 +15,7 @@ from pyroaring import BitMap64
 
 from hub.audit.leaf import Event, Leaf, Share, leaves
 from hub.db import Transaction, passing_faults, transaction
-from hub.errors import HubError, NotAuthenticated
+from hub.errors import HubError, NotAuthenticated, Unavailable
 
 APPEND = "select hub.audit_append(%s, %s::uuid, %s, %s, %s, %s::float8[], %s::text[], %s::int[], %s::text[])"
 
@@ -39,6 +39,7 @@ def append(
 
     Raises:
         PolicyChanged: `epoch` is given and no longer holds; nothing was added.
+        Unavailable: the log can't be written, whatever the reason.
     """
     made = leaves(event, shares, os.urandom(16))
     try:
@@ -59,7 +60,9 @@ def append(
     except psycopg2.Error as error:
         if error.pgcode == "HB001":
             raise PolicyChanged("The agreements changed while this was answered; try again.") from None
-        raise
+        if (error.pgcode or "40").startswith(("40", "HB")):  # a retry helps, or the connection is gone: the caller knows
+            raise
+        raise Unavailable("The audit log can't be written, so nothing was stored or disclosed. Try again shortly.") from error
     return made
 
 

@@ -45,8 +45,11 @@ def seal(
     grants: Sequence[LiveGrant],
     ttl_s: int,
     reach: Reach,
+    released: str | None = None,
 ) -> str:
-    """The sealed context of one transaction, as `hub.enter` takes it. It ends after `ttl_s`, or with the first MOU that does."""
+    """The sealed context of one transaction, as `hub.enter` takes it. It ends after `ttl_s`, or with the first MOU that does.
+    `released` is what `releases` makes of the same grants, where that is known already.
+    """
     ends = min([admitted.wall + timedelta(seconds=ttl_s), *(g.until for g in grants)])
     head = "|".join(
         map(
@@ -62,11 +65,11 @@ def seal(
             ),
         )
     )
-    text = f"{head}\n{body(dataset, grants, admitted.wall, reach)}"
+    text = f"{head}\n{body(grants, released or releases(dataset, grants), admitted.wall, reach)}"
     return hmac.digest(key, text.encode(), "sha256").hex() + text
 
 
-def body(dataset: type[Record], grants: Sequence[LiveGrant], now: datetime, reach: Reach) -> str:
+def body(grants: Sequence[LiveGrant], released: str, now: datetime, reach: Reach) -> str:
     """The context type as a composite literal. Bounds of a window lie on the grant's own time grid, which makes the test of
     the stored time the same as a test of the released one: a record is shown only when its whole released hour (or day) is
     inside the window (docs/decisions/0005).
@@ -80,8 +83,12 @@ def body(dataset: type[Record], grants: Sequence[LiveGrant], now: datetime, reac
         _instant(reach.since, "-infinity"),
         _instant(reach.until, "infinity"),
     ]
-    members += [_array(str(g.id) for g in grants if str(g.treatment(s.field)) == s.treatment) for s in slots(dataset)]
-    return f"({','.join(members)})"
+    return f"({','.join(members)},{released})"
+
+
+def releases(dataset: type[Record], grants: Sequence[LiveGrant]) -> str:
+    """The members of the context type that say which grant releases what: the same as long as the grants are."""
+    return ",".join(_array(str(g.id) for g in grants if str(g.treatment(s.field)) == s.treatment) for s in slots(dataset))
 
 
 def window(grant: LiveGrant, now: datetime) -> tuple[str, str]:

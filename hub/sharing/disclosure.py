@@ -16,7 +16,7 @@ from hub.audit.log import append
 from hub.crypto.keyring import HUB, Keyring, Opening
 from hub.db import Transaction
 from hub.policy.treatments import WITHHOLD
-from hub.records import Record
+from hub.records import Field, Record
 from hub.sharing.live import LiveGrant, Policy
 from hub.sharing.paths import Query
 from hub.sharing.statements import Shape
@@ -31,15 +31,14 @@ class Row:
     revision_no: int
     rev: int
     grants: tuple[int, ...]
-    geometry: str | None
-    properties: str
+    head: str
     ciphers: Sequence[Any]
     k2: int | None
 
 
 def row(values: tuple[Any, ...]) -> Row:
     """A row as hub/sharing/statements.py selects it."""
-    return Row(values[0], values[1], values[2], values[3], tuple(values[4]), values[5], values[6], values[7:-1], values[-1])
+    return Row(values[0], values[1], values[2], values[3], tuple(values[4]), values[5], values[6:-1], values[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,38 +113,27 @@ class Writer:
         Raises:
             Tampered: a ciphertext does not verify.
         """
-        places = [(n, i) for n, r in enumerate(rows) for i, blob in enumerate(r.ciphers) if blob is not None]
-        opened = (
-            self._keyring.open_batch(
-                [
-                    Opening(
-                        policy.uids[rows[n].provider],
-                        UUID(rows[n].id),
-                        rows[n].rev,
-                        self._dataset.schema_no,
-                        shape.sealed[i].cls,
-                        shape.sealed[i].number,
-                        bytes(rows[n].ciphers[i]),
-                    )
-                    for n, i in places
-                ]
-            )
-            if places
-            else []
-        )
-        values: dict[int, dict[str, str]] = {}
-        for (n, i), plain in zip(places, opened, strict=True):
-            values.setdefault(n, {})[shape.sealed[i].name] = plain.decode()
-        return [self._feature(policy, r, values.get(n, {})) for n, r in enumerate(rows)]
+        tails = {provider: f'"provider":"{policy.names[provider]}"}}' for provider in {r.provider for r in rows}}
+        if not shape.sealed:
+            return [f"{r.head}{tails[r.provider]}}}" for r in rows]
+        return [self._opened(r.head, tails[r.provider], values) for r, values in zip(rows, self._open(policy, shape, rows), strict=True)]
 
-    def _feature(self, policy: Policy, r: Row, opened: dict[str, str]) -> str:
-        exact = opened.pop(self._place, None)
-        geometry = f'{{"type":"Point","coordinates":{exact}}}' if exact else r.geometry or "null"
-        more = "".join(f',"{name}":{value}' for name, value in opened.items())
-        return (
-            f'{{"type":"Feature","id":"{r.id}","geometry":{geometry},"properties":{{"provider":"{policy.names[r.provider]}"'
-            f"{',' if r.properties else ''}{r.properties}{more}}}}}"
-        )
+    def _open(self, policy: Policy, shape: Shape, rows: Sequence[Row]) -> list[dict[str, str]]:
+        """For each row the JSON values of its sealed fields that are released."""
+        found: list[dict[str, str]] = [{} for _ in rows]
+        places = [(n, i) for n, r in enumerate(rows) for i, blob in enumerate(r.ciphers) if blob is not None]
+        openings = [self._opening(policy, rows[n], shape.sealed[i], rows[n].ciphers[i]) for n, i in places]
+        for (n, i), plain in zip(places, self._keyring.open_batch(openings), strict=True):
+            found[n][shape.sealed[i].name] = plain.decode()
+        return found
+
+    def _opening(self, policy: Policy, r: Row, field: Field, blob: Any) -> Opening:
+        return Opening(policy.uids[r.provider], UUID(r.id), r.rev, self._dataset.schema_no, field.cls, field.number, bytes(blob))
+
+    def _opened(self, head: str, tail: str, values: dict[str, str]) -> str:
+        exact = values.pop(self._place, None)
+        geometry = f',"geometry":{{"type":"Point","coordinates":{exact}}}' if exact else ""
+        return head + "".join(f'"{name}":{value},' for name, value in values.items()) + tail + geometry + "}"
 
 
 def _cited(grant: LiveGrant) -> tuple[str, int, str]:

@@ -1,4 +1,4 @@
-"""Release labels: which grants' static conditions a record meets, decided by one SQL function (DESIGN §5).
+"""Release labels: which grants' static conditions a record meets, decided by one SQL function.
 
 A rule is a row of `<dataset>_rules`: the grant's conditions as columns, so that a new MOU needs no DDL. `<dataset>_label` gives
 the ids of the grants whose rule a record meets, ascending. This module writes their text; migrations hold it frozen.

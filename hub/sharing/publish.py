@@ -1,4 +1,4 @@
-"""Publish: a partner's records go in, sealed, labelled, logged, in one transaction (DESIGN §2, §10).
+"""Publish: a partner's records go in, sealed, labelled, logged, in one transaction (docs/decisions/0010).
 
     lock the records of these external ids → seal what is new or changed (keys durable first) → store, label → leaf → commit
 
@@ -146,7 +146,7 @@ class Publishing:
         )
 
     def _log(self, tx: Transaction, event: Event, publisher: Publisher, revisions: Sequence[Revision], numbers: Sequence[int]) -> Leaf:
-        # The root binds each revision to its ciphertext: a row rolled back later no longer fits (DESIGN §7).
+        # The root binds each revision to its ciphertext: a row rolled back later no longer fits.
         entries = [number.to_bytes(8, "big") + r.digest for number, r in zip(numbers, revisions, strict=True)]
         share = Share(publisher.slug, (), numbers, {"root": root(entries).hex()})
         return append(tx, event, [share])[0]

@@ -1,4 +1,4 @@
-"""Query: what a reader may see comes out of the released view, is logged, and only then opened (DESIGN §2, §9).
+"""Query: what a reader may see comes out of the released view, is logged, and only then opened (docs/security.md).
 
     admit → live grants → seal the context → released view → leaf, commit → open what is granted → answer
 
@@ -25,7 +25,7 @@ from hub.geo import CellRange
 from hub.policy.mou import WINDOW_FIELD
 from hub.records import Record
 from hub.sharing import cursor
-from hub.sharing.context import Admission, Reach, seal
+from hub.sharing.context import Admission, Reach, releases, seal
 from hub.sharing.disclosure import Disclosure, Row, Writer, row
 from hub.sharing.live import LiveGrant, Policies, Policy
 from hub.sharing.paths import SEEK_KEYS, SEEK_SHARE, Query, areas_of, cells_of, is_time_path, remaining
@@ -64,6 +64,7 @@ class _Session:
     policy: Policy
     grants: tuple[LiveGrant, ...]
     shape: Shape
+    released: str
 
 
 class Querying:
@@ -145,8 +146,10 @@ class Querying:
             raise NotAuthenticated("This client has been disabled.")
         policy = self._policies.at(tx, admitted.epoch, admitted.wall)
         grants = policy.live(reader.organisation, reader.purpose, "query", self._dataset.number, admitted.wall)
-        shape = policy.remember(("shape", *(g.id for g in grants)), lambda: Shape.of(self._dataset, grants))
-        return _Session(tx, reader, admitted, policy, grants, shape)
+        shape, released = policy.remember(
+            ("reader", *(g.id for g in grants)), lambda: (Shape.of(self._dataset, grants), releases(self._dataset, grants))
+        )
+        return _Session(tx, reader, admitted, policy, grants, shape, released)
 
     def _refuse(self, session: _Session, disclosure: Disclosure) -> None:
         self._writer.log(session.tx, disclosure.refused("no MOU in force"), session.policy, ())
@@ -197,7 +200,17 @@ class Querying:
         name, text = self._statements.prepared(path, session.shape)
         session.tx.prepare(name, text)
         reader = session.reader
-        context = seal(self._key, self._dataset, session.admitted, reader.organisation, reader.purpose, session.grants, self._ttl_s, reach)
+        context = seal(
+            self._key,
+            self._dataset,
+            session.admitted,
+            reader.organisation,
+            reader.purpose,
+            session.grants,
+            self._ttl_s,
+            reach,
+            session.released,
+        )
         marks = ", ".join(["%s"] * len(arguments))
         rows = session.tx.rows(f"select hub.enter(%s, %s); execute {name}({marks})", [self._dataset.number, context, *arguments])
         return [row(values) for values in rows]

@@ -13,6 +13,7 @@ from uuid import UUID
 from hub.geo import Box, CellRange
 from hub.policy.treatments import CLEAR
 from hub.records import Field, Record
+from hub.released import EXACT_M
 from hub.sharing.live import LiveGrant
 from hub.tables import clear_fields, sealed_column, sealed_fields
 
@@ -64,8 +65,9 @@ class Statements:
         self._known: dict[tuple[str, Shape], tuple[str, str]] = {}
 
     def prepared(self, path: str, shape: Shape) -> tuple[str, str]:
-        """The name and the text to prepare. Its columns: id, provider, revision_no, rev, grants, geometry, properties, then the
-        ciphertext of each of `shape.sealed`, then the 2 km cell (null where the place is withheld).
+        """The name and the text to prepare. Its columns: id, provider, revision_no, rev, grants, the feature as JSON up to the last
+        of its clear properties (without geometry where the exact place will be opened), then the ciphertext of each of
+        `shape.sealed`, then the 2 km cell (null where the place is withheld).
         """
         if (path, shape) not in self._known:
             self._known[path, shape] = f"{self._name}_{path}_{shape.key}", getattr(self, f"_{path}")(shape)
@@ -110,16 +112,21 @@ class Statements:
         return _IN_BOX.format(place=self._place)
 
     def _columns(self, shape: Shape, alias: str) -> str:
-        point = f"{alias}.{self._place}"
         members = [_member(f.name, alias) for f in shape.clear]
         members += [_member(f"{f.name}_round_to", alias) for f in shape.clear if f.name in shape.rounded]
         members += [_member(f"{self._place}_grid_m", alias)]
-        return ", ".join([
-            f"{alias}.id::text", f"{alias}.provider", f"{alias}.revision_no", f"{alias}.rev", f"{alias}.grants",
-            f"""'{{"type":"Point","coordinates":[' || ST_X({point}) || ',' || ST_Y({point}) || ']}}'""",
-            f"concat_ws(',', {', '.join(members)})",
-            *(f"{alias}.{sealed_column(f)}" for f in shape.sealed),
-        ])  # fmt: skip
+        opening = f"""'{{"type":"Feature","id":"', {alias}.id, '"', {self._geometry(shape, alias)}, ',"properties":{{'"""
+        head = f"concat({opening}, {', '.join(members)})"
+        columns = [f"{alias}.{name}" for name in ("id::text", "provider", "revision_no", "rev", "grants")]
+        return ", ".join([*columns, head, *(f"{alias}.{sealed_column(f)}" for f in shape.sealed)])
+
+    def _geometry(self, shape: Shape, alias: str) -> str:
+        place = f"{alias}.{self._place}"
+        point = f"""',"geometry":{{"type":"Point","coordinates":[' || ST_X({place}) || ',' || ST_Y({place}) || ']}}'"""
+        released = f"coalesce({point}, ',\"geometry\":null')"
+        if all(f.kind != "place" for f in shape.sealed):
+            return released
+        return f"case when {place}_grid_m is distinct from {EXACT_M} then {released} end"
 
 
 def page_arguments(
@@ -143,4 +150,5 @@ def array(values: Iterable[object]) -> str:
 
 
 def _member(name: str, alias: str) -> str:
-    return f"'\"{name}\":' || to_json({alias}.{name})::text"
+    """A member with the comma that follows it; nothing where the value is withheld or null (concat skips null)."""
+    return f"'\"{name}\":' || to_json({alias}.{name})::text || ','"

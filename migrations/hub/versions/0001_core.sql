@@ -39,10 +39,15 @@ end $$;
 
 -- What a request needs to know before it is sealed: this session and transaction, the server's clock, the policy epoch, the client.
 create function hub.admit(p_client text, out pid int, out tx_us bigint, out wall timestamptz, out epoch bigint, out active boolean)
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select pg_backend_pid(), (extract(epoch from now()) * 1000000)::bigint, clock_timestamp(), (select e.epoch from hub.policy_epoch e),
-         exists (select from hub.clients c where c.client_id = p_client and (c.disabled_at is null or c.disabled_at > now()))
-$$;
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+  pid := pg_backend_pid();
+  tx_us := (extract(epoch from now()) * 1000000)::bigint;
+  wall := clock_timestamp();
+  select e.epoch into admit.epoch from hub.policy_epoch e;
+  active := exists (select from hub.clients c where c.client_id = p_client and (c.disabled_at is null or c.disabled_at > now()));
+end $$;
 
 -- The grants of active MOUs and the epoch they hold for, in one snapshot.
 create function hub.policy_snapshot() returns table (epoch bigint, id int, name text, dataset int, provider int, recipient int, purposes text[],
