@@ -37,7 +37,7 @@ PARTNERS = {
     "housing": ("demo-housing", "Demo housing nonprofit", "partner", ["query"], "housing.safety"),
     "auditor": ("demo-auditor", "Demo independent auditor", "auditor", ["audit"], None),
 }
-QUERY = "bbox=-79.40,43.64,-79.36,43.67&limit=2"
+QUERY = "bbox=-79.43,43.63,-79.34,43.68&datetime=2019-01-04T00:00:00Z/2019-02-03T00:00:00Z"
 AREA = Box(-79.7, 43.5, -79.0, 43.9)  # where the police service reports from
 
 
@@ -47,7 +47,9 @@ def run(port: int, console: Console) -> None:
     Raises:
         Refused: something the demo needs is missing or taken; one sentence.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Started in the background of a script, a process inherits SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     os.environ.setdefault("HUB_BASE_URL", f"http://127.0.0.1:{port}")
     settings = read_settings()
     _refuse_taken(port)
@@ -157,10 +159,10 @@ def _tell(settings: Settings) -> None:
         f"Concord serves on {settings.base_url} (Ctrl-C stops it). {ROWS:,} incidents: Toronto Police open data; narratives, names and",
         "phones are synthetic. In another terminal, from this folder:",
         "",
-        "As a health partner (three categories downtown, to the hour and 500 m, with narratives):",
+        "As a health partner (three categories downtown, to the hour and 500 m, with narratives): two incidents.",
         f"$ {hub} get --as health '/collections/incidents/items?{QUERY}'",
         "",
-        "The same query as a housing nonprofit (burglaries only, to the day and 2 km, no narratives):",
+        "The same query as a housing nonprofit (burglaries, to the day and 2 km, no narratives): one of the two.",
         f"$ {hub} get --as housing '/collections/incidents/items?{QUERY}'",
         "",
         "Who saw what:",
