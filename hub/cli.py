@@ -38,8 +38,9 @@ mou = typer.Typer(no_args_is_help=True, help="Memoranda of understanding.")
 audit = typer.Typer(no_args_is_help=True, help="The audit log.")
 for name, group in (("org", org), ("client", client), ("mou", mou), ("audit", audit)):
     app.add_typer(group, name=name)
+Port = Annotated[int, typer.Option(min=1, max=65_535)]
 # Off a terminal there is no width to fit into: a line stays one line.
-console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 200)
+console = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 
 
 @app.command()
@@ -51,7 +52,7 @@ def migrate() -> None:
 
 
 @app.command()
-def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
+def serve(host: str = "127.0.0.1", port: Port = 8000, workers: Annotated[int, typer.Option(min=1, max=64)] = 1) -> None:
     """Serves the API (run `hub migrate` first)."""
     read_settings()
     uvicorn.run(
@@ -69,7 +70,7 @@ def serve(host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
 
 
 @app.command(name="demo")
-def run_demo(port: int = 8000) -> None:
+def run_demo(port: Port = 8000) -> None:
     """A hub with real open data and partners to ask as, until Ctrl-C."""
     demo.run(port, console)
 
@@ -202,6 +203,8 @@ def get(
 @app.command()
 def schema(dataset: str) -> None:
     """The SQL of a dataset's functions and views, from the catalogue: what a new migration freezes."""
+    if dataset not in DATASETS:
+        raise InvalidRequest(f"There is no dataset {dataset!r}; there are {', '.join(DATASETS)}.")
     print(geo.cells_sql("hub") + dataset_sql(dataset, DATASETS[dataset]))
 
 
@@ -233,9 +236,10 @@ def main() -> None:
     try:
         app()
     except HubError as error:
-        _fail(error.detail, *(f"  {p.field}: {p.reason}" for p in error.problems if p.reason != error.detail))
+        _fail(error.detail, *(f"  {p.field}: {p.reason}" for p in error.problems if p.reason not in error.detail))
     except Problem as error:
-        _fail(f"the hub answered {error.status}: {error}", *(f"  {p['field']}: {p['reason']}" for p in error.body.get("errors", ())))
+        more = (f"  {p['field']}: {p['reason']}" for p in error.body.get("errors", ()) if p["reason"] not in str(error))
+        _fail(f"the hub answered {error.status}: {error}", *more)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         _fail(f"the hub can't be reached: {error}")
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import httpx2
 from joserfc import jwt
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -36,10 +37,12 @@ class Client:
         purpose: str | None = None,
         scope: str | None = None,
         timeout_s: float = 60,
+        http: httpx2.Client | None = None,
     ) -> None:
+        """`http`: one's own, where a proxy or certificates are to be set; `timeout_s` is then its business."""
         self._base, self._id, self._purpose, self._scope = base_url.rstrip("/"), client_id, purpose, scope
         self._key, self._algorithm = _private_key(private_key_pem)
-        self._http = httpx2.Client(base_url=self._base, timeout=timeout_s)
+        self._http = http or httpx2.Client(timeout=timeout_s)
         self._token: tuple[str, float] | None = None
 
     def __enter__(self) -> Self:
@@ -54,7 +57,7 @@ class Client:
             form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": self._assertion()}
             form |= {"purpose": self._purpose} if self._purpose else {}
             form |= {"scope": self._scope} if self._scope else {}
-            body = _checked(self._http.post("/oauth/token", data=form)).json()
+            body = _checked(self._http.post(f"{self._base}/oauth/token", data=form)).json()
             self._token = body["access_token"], time.time() + body["expires_in"]
         return self._token[0]
 
@@ -68,7 +71,7 @@ class Client:
         path = address.removeprefix(self._base)
         if not path.startswith("/") or path.startswith("//"):
             raise ValueError(f"{address!r} is neither a path (/…) nor an address of {self._base}")
-        return _checked(self._http.get(path, headers=self._headers()))
+        return _checked(self._http.get(self._base + path, headers=self._headers()))
 
     def items(self, collection: str, limit: int = 500, **filters: str) -> Iterator[dict[str, Any]]:
         """Every feature that matches, page by page."""
@@ -81,7 +84,8 @@ class Client:
     def publish(self, collection: str, features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Publishes features, all or none; gives the receipt."""
         body = {"type": "FeatureCollection", "features": list(features)}
-        answer = self._http.post(f"/collections/{collection}/items", json=body, headers=self._headers() | {"Content-Type": GEOJSON})
+        address = f"{self._base}/collections/{collection}/items"
+        answer = self._http.post(address, json=body, headers=self._headers() | {"Content-Type": GEOJSON})
         receipt: dict[str, Any] = _checked(answer).json()
         return receipt
 
@@ -96,11 +100,13 @@ class Client:
 
 def _private_key(pem: bytes) -> tuple[ECKey | OKPKey | RSAKey, str]:
     """The key and the algorithm the hub takes from its kind: ES256, PS256 or Ed25519."""
-    for kind, algorithm in ((ECKey, "ES256"), (OKPKey, "Ed25519"), (RSAKey, "PS256")):
+    for kind, curve, algorithm in ((ECKey, "P-256", "ES256"), (OKPKey, "Ed25519", "Ed25519"), (RSAKey, None, "PS256")):
         try:
-            return kind.import_key(pem), algorithm
-        except ValueError:
+            key = kind.import_key(pem)
+        except (ValueError, JoseError):
             continue
+        if key.is_private and (isinstance(key, RSAKey) or key.curve_name == curve):
+            return key, algorithm
     raise ValueError("not an EC P-256, Ed25519 or RSA private key in PEM")
 
 

@@ -215,6 +215,20 @@ def migrate(main: sa.URL, keys: sa.URL, shared: Secrets) -> None:
     """
     for url in (main, keys):
         _create_database(url)
+    with _one_at_a_time(main):
+        _migrate(main, keys, shared)
+
+
+@contextmanager
+def _one_at_a_time(url: sa.URL) -> Iterator[None]:
+    # Roles belong to the whole server, and PostgreSQL refuses two changes of one at once ("tuple concurrently updated"); an advisory
+    # lock holds within one database, so all take it in the same.
+    with _administrator(url.set(database="postgres")) as connection:
+        connection.execute(sa.text("select pg_advisory_xact_lock(7201, 4)"))
+        yield
+
+
+def _migrate(main: sa.URL, keys: sa.URL, shared: Secrets) -> None:
     _upgrade(main, "hub")
     _upgrade(keys, "keys")
     with _administrator(main) as connection:

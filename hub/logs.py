@@ -14,8 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 def configure(level: str) -> None:
     """Sends both the hub's own and the libraries' messages through one formatter."""
     number = getattr(logging, level.upper())
-    handler = logging.StreamHandler(sys.stderr)
+    stream = cast(TextIO, Unfailing())
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLine())
+    logging.raiseExceptions = False  # of a message that can't be formatted, logging would print the arguments
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
     structlog.configure(
         processors=[
@@ -24,7 +26,7 @@ def configure(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, Unfailing())),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
 

@@ -49,7 +49,7 @@ def append(
                 epoch,
                 str(event.id),
                 event.type,
-                event.at,
+                event.at.replace(microsecond=event.at.microsecond // 1000 * 1000),  # as the leaf tells it
                 event.by.organisation,
                 list(extent) if extent else None,
                 [leaf.owner for leaf in made],
@@ -68,7 +68,7 @@ def append(
 
 @dataclass(frozen=True)
 class Search:
-    """What to look for in the log. `owner` narrows it to leaves about that organisation's data."""
+    """What to look for in the log. `owner` narrows it to leaves about that organisation's data; both ends of the time are included."""
 
     owner: str | None = None
     organisation: str | None = None
@@ -94,7 +94,7 @@ _FIND = sa.text("""
 select id, leaf, leaf_hash from hub.audit_leaves
 where (cast(:owner as text) is null or owner = :owner) and (cast(:organisation as text) is null or organisation = :organisation)
   and (cast(:type as text) is null or type = :type) and (cast(:since as timestamptz) is null or at >= :since)
-  and (cast(:until as timestamptz) is null or at < :until) and (cast(:before as bigint) is null or id < :before)
+  and (cast(:until as timestamptz) is null or at <= :until) and (cast(:before as bigint) is null or id < :before)
 order by id desc limit :rows""")
 
 

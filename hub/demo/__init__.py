@@ -115,7 +115,7 @@ def profile_client(name: str, state_dir: Path) -> Client:
     try:
         about = json.loads(path.read_text())
         return Client(about["base_url"], about["client_id"], (path.parent / about["key"]).read_bytes(), about["purpose"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(f"The profile {path} can't be used: {type(error).__name__}.") from None
 
 

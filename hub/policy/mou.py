@@ -30,6 +30,7 @@ from hub.records import Field as CatalogueField
 from hub.records import Record
 
 WINDOW_FIELD = "occurred_at"  # what `occurred: {lookback, embargo}` tests
+MAX_PROBLEMS = 100  # told of one file; the rest shows when these are mended
 _NEVER_TEXT = re.compile(r"[\x00\ud800-\udfff]")  # no record holds these characters, and PostgreSQL takes none
 _REASONS = {  # pydantic's own words name Python's types
     "extra_forbidden": "is not a word of the MOU vocabulary",
@@ -231,10 +232,10 @@ def _dataset(info: ValidationInfo) -> type[Record] | None:
     return _datasets(info).get(info.data.get("dataset", ""))
 
 
-def _known(dataset: type[Record], name: object) -> CatalogueField:
+def _known(dataset: type[Record], name: object, at: str = "") -> CatalogueField:
     field = dataset.field(name) if isinstance(name, str) else None
     if field is None:
-        raise ValueError(f"{dataset.__name__} has no field {name!r}; it has {', '.join(sorted(f.name for f in dataset.fields))}")
+        raise ValueError(f"{at}{dataset.__name__} has no field {name!r}; it has {', '.join(sorted(f.name for f in dataset.fields))}")
     return field
 
 
@@ -250,7 +251,7 @@ def _condition(dataset: type[Record], item: object, n: int) -> Condition:
     if not isinstance(item, dict) or len(words) != 1 or words[0] not in CONDITIONS:
         raise ValueError(f"[{n}] must be {{field: …, {' | '.join(CONDITIONS)}: …}}, not {item!r}")
     kind = CONDITIONS[words[0]]
-    field = _known(dataset, item.get("field"))
+    field = _known(dataset, item.get("field"), f"[{n}] ")
     if field.kind == "sealed":
         raise ValueError(f"[{n}] {field.name} is sealed: no condition can test it")
     if field.kind not in kind.column_types:
@@ -281,9 +282,11 @@ def _check_values(field: CatalogueField, condition: Condition, n: int) -> None:
 
 
 def _problems(source: bytes, error: ValidationError) -> list[Problem]:
-    """One for each thing wrong: what is wrong only because a part of it is, is not said again."""
+    """One for each thing wrong, up to MAX_PROBLEMS: what is wrong only because a part of it is, is not said again."""
     nodes = nodes_of(source)
-    found = [_placed(e["loc"], _REASONS.get(e["type"], e["msg"])) for e in error.errors(include_url=False, include_input=False)]
+    found = [
+        _placed(e["loc"], _REASONS.get(e["type"], e["msg"])) for e in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
+    ]
     return [
         _problem(nodes, place, reason)
         for place, reason in found

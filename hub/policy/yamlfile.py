@@ -3,6 +3,8 @@
 In YAML 1.2 `no` is text and `12:30` is text; only true and false are booleans.
 """
 
+import re
+from datetime import date
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -14,6 +16,7 @@ from hub.errors import InvalidPolicy, Problem
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+_DAY = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)")
 
 
 def read_yaml(source: bytes) -> dict[str, Any]:
@@ -98,8 +101,18 @@ def _surprise(event: Event) -> str | None:
         return "tags are not allowed: a value is what it reads like"
     if isinstance(event, ScalarEvent) and event.value == "<<" and not event.style:
         return "merge keys are not allowed: write it out"
+    if isinstance(event, ScalarEvent) and not event.style and (day := _DAY.fullmatch(event.value)):
+        return _not_a_day(*map(int, day.groups()))
     if isinstance(event, DocumentStartEvent) and event.version not in (None, (1, 2)):
         return "must be YAML 1.2: in older versions `no` and `12:30` are not text"
+    return None
+
+
+def _not_a_day(year: int, month: int, day: int) -> str | None:
+    try:
+        date(year, month, day)
+    except ValueError as error:
+        return f"is not a day: {error}"
     return None
 
 

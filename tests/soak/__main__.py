@@ -33,8 +33,17 @@ def main() -> None:
         print(f"{name}: seed {seed}, count {count:,} …", flush=True)
         began = time.monotonic()
         found = importlib.import_module(module).soak(seed, count)
-        results.append({"run": name, "seed": seed, "count": count, "commit": commit, "duration_s": round(time.monotonic() - began, 1),
-                        "at": datetime.now(UTC).isoformat(timespec="seconds"), "found": found})
+        results.append(
+            {
+                "run": name,
+                "seed": seed,
+                "count": count,
+                "commit": commit,
+                "duration_s": round(time.monotonic() - began, 1),
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "found": found,
+            }
+        )
         (ROOT / "soak.json").write_text(json.dumps(results, indent=1, default=str) + "\n")
         print(json.dumps(results[-1], indent=1, default=str), flush=True)
 

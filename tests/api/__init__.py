@@ -1,0 +1,1 @@
+"""HTTP: what goes in, what comes out, what is refused."""

@@ -1,0 +1,150 @@
+"""Kill -9 of the server and of PostgreSQL, at random moments, while partners publish and read."""
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hub import localdb
+from hub.db import Transaction
+from hub.sharing.disclosure import Writer
+from tests.faults.ledger_check import faults
+from tests.faults.load import Ledger, Load
+from tests.faults.stand import Stand, stand, wait_until
+
+CHECK_EVERY = 40
+
+
+def children(postmaster: int) -> Iterator[tuple[int, str]]:
+    """(process id, title) of a postmaster's processes, such as `postgres: hub_writer hub 127.0.0.1(41234) COPY`."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == postmaster:
+                yield int(entry.name), (entry / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
+        except (OSError, ValueError, IndexError):
+            continue  # it ended meanwhile
+
+
+def _postmaster(where: Stand) -> int:
+    pid = where.main.pid()
+    assert pid is not None
+    return pid
+
+
+def kill_server(where: Stand, _chance: random.Random) -> None:
+    where.server.kill()
+
+
+def kill_postmaster(where: Stand, _chance: random.Random) -> None:
+    pid = _postmaster(where)
+    orphans = [child for child, _ in children(pid)]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: where.main.pid() is None, "PostgreSQL survives SIGKILL")
+    wait_until(lambda: not any(map(alive, orphans)), "PostgreSQL's processes do not notice that it is dead")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def kill_backend(where: Stand, chance: random.Random) -> None:
+    """One that serves the hub; PostgreSQL then ends all others and recovers by itself."""
+    serving = [pid for pid, title in children(_postmaster(where)) if "hub_" in title]
+    os.kill(chance.choice(serving), signal.SIGKILL)
+
+
+def stop_immediately(where: Stand, _chance: random.Random) -> None:
+    localdb.stop(where.main, "immediate")
+
+
+def kill_both(where: Stand, chance: random.Random) -> None:
+    first, second = chance.sample([kill_server, kill_postmaster], 2)
+    first(where, chance)
+    second(where, chance)
+
+
+KILLS = (kill_server, kill_postmaster, kill_backend, stop_immediately, kill_both)
+Kill = Callable[[Stand, random.Random], None]
+
+
+def round_of(where: Stand, ledger: Ledger, kill: Kill, chance: random.Random) -> None:
+    """Waits until work flows, kills, and raises what is down."""
+    flowing(ledger)
+    time.sleep(chance.uniform(0, 0.3))
+    kill(where, chance)
+    where.raise_databases()
+    if not where.server.alive:
+        where.server.start()
+
+
+def flowing(ledger: Ledger) -> None:
+    """Returns after new receipts and new pages: the hub works, or works again by itself."""
+    receipts, pages = ledger.progress()
+    wait_until(lambda: len(ledger.receipts) > receipts + 2 and ledger.pages > pages + 1, f"work flows {ledger.wrong[:3]}")
+
+
+def kill_often(where: Stand, ledger: Ledger, seed: int, count: int, kinds: tuple[Kill, ...] = KILLS) -> Counter[str]:
+    """`count` kills under load, each kind about as often; gives how many there were of each."""
+    chance = random.Random(seed)
+    plan = [kinds[n % len(kinds)] for n in range(count)]
+    chance.shuffle(plan)
+    with Load(where, ledger, chance.getrandbits(32)):
+        for kill in plan:
+            round_of(where, ledger, kill, chance)
+        flowing(ledger)
+    return Counter(kill.__name__ for kill in plan)
+
+
+def leave_out_leaves() -> None:
+    """The fault of the other control: a hub that leaves a page in ten out of the log."""
+    log = Writer.log
+
+    def careless(self: Writer, tx: Transaction, *disclosed: Any) -> None:
+        tx.rows("commit") if random.random() < 0.1 else log(self, tx, *disclosed)
+
+    Writer.log = careless  # type: ignore[method-assign]
+
+
+def forgetful(where: Stand) -> None:
+    """The fault of the control: PostgreSQL acknowledges before the record of it is on disk."""
+    where.sql("alter system set synchronous_commit = off")
+    where.sql("alter system set wal_writer_delay = '10s'")
+    where.sql("select pg_reload_conf()")
+
+
+def lose(where: Stand, ledger: Ledger, seed: int, most: int = 12) -> list[str]:
+    """Kills a forgetful PostgreSQL until something acknowledged is gone; gives what is."""
+    forgetful(where)
+    for n in range(most):
+        kill_often(where, ledger, seed + n, 1, (kill_postmaster,))
+        if found := [f for f in faults(where, ledger) if f.startswith("lost:")]:
+            return found
+    return []
+
+
+def soak(seed: int, count: int) -> dict[str, object]:
+    """The long run: `count` kills, everything checked every 40, then the control. `faults` must be empty, `control_lost` not."""
+    began, ledger, kills, found = time.monotonic(), Ledger(), Counter[str](), list[str]()
+    with stand("soak") as where:
+        for n in range(0, count, CHECK_EVERY):
+            kills += kill_often(where, ledger, seed + n, min(CHECK_EVERY, count - n))
+            if found := faults(where, ledger):
+                break
+    with stand("soak-control") as where:
+        lost = lose(where, Ledger(), seed)
+    return {
+        "kills": dict(kills),
+        "acknowledged": len(ledger.receipts),
+        "disclosed": sum(ledger.seen.values()),
+        "statuses": dict(ledger.statuses),
+        "faults": found[:20],
+        "control_lost": len(lost),
+        "seconds": round(time.monotonic() - began),
+    }

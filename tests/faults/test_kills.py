@@ -1,0 +1,50 @@
+"""A sample of the long run in tests/faults/kills.py (`make soak`): nothing acknowledged is lost, nothing disclosed is unlogged."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.kills import KILLS, flowing, kill_often, leave_out_leaves, lose
+from tests.faults.kills import soak as soak  # for tests/soak
+from tests.faults.ledger_check import faults
+from tests.faults.load import Ledger, Load
+from tests.faults.stand import Stand, stand
+
+pytestmark = pytest.mark.db
+SEED = 20261122
+
+
+def test_nothing_acknowledged_is_lost_and_nothing_disclosed_unlogged_when_server_and_database_are_killed() -> None:
+    ledger = Ledger()
+    with stand("kills") as where:
+        kills = kill_often(where, ledger, SEED, 12)
+        assert faults(where, ledger) == []
+    assert set(kills) == {kill.__name__ for kill in KILLS}
+    assert len(ledger.receipts) > 100
+    assert sum(ledger.seen.values()) > 100
+
+
+@pytest.fixture(scope="module")
+def control() -> Iterator[Stand]:
+    with stand("control") as where:
+        yield where
+
+
+def test_a_hub_that_leaves_pages_out_of_the_log_is_caught(control: Stand) -> None:
+    control.server.kill()
+    control.server.sabotage = leave_out_leaves
+    control.server.start()
+    ledger = Ledger()
+    with Load(control, ledger, SEED):
+        for _ in range(20):
+            flowing(ledger)
+    found = faults(control, ledger)
+    control.server.kill()
+    control.server.sabotage = None
+    control.server.start()
+    assert found
+    assert {f.partition(":")[0] for f in found} == {"unlogged"}
+
+
+def test_a_database_that_acknowledges_before_it_writes_does_lose(control: Stand) -> None:
+    assert lose(control, Ledger(), SEED)

@@ -1,0 +1,164 @@
+"""What a batch has tried: for each condition, edge and treatment how many decisions hung on it alone, permitted and denied."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from tests.policy.cases import ASK_ALL, Asked, Batch
+from tests.policy.edges import MICROSECOND, window_bounds
+from tests.policy.oracle import Grant, Oracle, Reader, Record, area, covers, parts, where_is
+
+Cell = tuple[str, str, str]  # condition, edge, treatment
+Found = Iterator[tuple[Cell, bool]]
+TIMES = ("clear", "PT1H", "P1D")
+PLACES = ("clear", "100", "500", "2000")
+PLAIN = ("clear", "withhold")
+
+
+def cells() -> list[Cell]:
+    """Every cell that must hold permits and denials."""
+    return [
+        *(("one_of", edge, t) for edge in ("listed | not", "there | none") for t in PLAIN),
+        *((word, edge, t) for word in ("at_most", "at_least") for edge in ("bound | next", "there | none") for t in PLAIN),
+        *(("within", "border | outside", t) for t in PLACES),
+        *(("within", "ring or block | hole", t) for t in PLACES),
+        *(("within", "its own cell | the finest", t) for t in ("500", "2000")),
+        *((window, "bound | 1 µs off", t) for window in ("lookback", "embargo") for t in TIMES),
+        *(("in force", edge, "any") for edge in ("first moment | before", "last moment | after")),
+        *((word, "granted | not", "any") for word in ("purpose", "action")),
+        *(("several grants", "finer one open | closed", t) for t in ("place", "occurred_at")),
+        *(("bbox", side, t) for side in ("west", "south", "east", "north", "antimeridian") for t in PLACES),
+        *(("since", "at | 1 µs off", t) for t in TIMES),
+        *(("until", "at | 1 µs off", t) for t in TIMES),
+        *(("filter", "equal | other", t) for t in ("clear",)),
+        *((part, "asked or not", "withhold") for part in ("bbox", "since", "until", "filter")),
+    ]
+
+
+def count(made: Batch, oracle: Oracle) -> Counter[tuple[Cell, bool]]:
+    found: Counter[tuple[Cell, bool]] = Counter()
+    areas = {(g.key[0], n): made.areas[n] for g in oracle.grants for c in g.conditions if "within" in c for n in _names(c["within"])}
+    for grant in oracle.grants:
+        for record in (r for r in made.records if r.provider == grant.provider):
+            missed = [c for c in grant.conditions if not oracle.holds(grant, c, record)]
+            found.update(_static(grant, record, missed, {n: areas[grant.key[0], n] for k, n in areas if k == grant.key[0]}))
+            if not missed:
+                for now in made.nows:
+                    found.update(_moving(oracle, grant, record, now))
+    found.update(_several(made, oracle))
+    for asked in made.asked:
+        found.update(_request(made, oracle, asked))
+    return found
+
+
+def table(found: Counter[tuple[Cell, bool]], also: Iterable[Cell]) -> str:
+    rows = [f"{'condition':16}{'edge':28}{'treatment':14}{'permits':>9}{'denials':>9}"]
+    for cell in also:
+        rows.append(f"{cell[0]:16}{cell[1]:28}{cell[2]:14}{found[cell, True]:9}{found[cell, False]:9}")
+    return "\n".join(rows)
+
+
+def _names(within: Any) -> list[str]:
+    return [within] if isinstance(within, str) else list(within)
+
+
+def _static(grant: Grant, record: Record, missed: Sequence[Any], areas: dict[str, Any]) -> Found:
+    """Conditions that decide: all others of the grant hold."""
+    for condition in grant.conditions:
+        if all(m is condition for m in missed):
+            permit, treatment = not missed, str(grant.treatment(condition["field"]))
+            edges = _place_edges(grant, record, condition, areas) if "within" in condition else _value_edges(record, condition, permit)
+            word = next(w for w in ("one_of", "at_most", "at_least", "within") if w in condition)
+            yield from (((word, edge, treatment), permit) for edge in edges)
+
+
+def _value_edges(record: Record, condition: Any, permit: bool) -> Iterator[str]:
+    value = record.values.get(condition["field"])
+    if value is None or permit:
+        yield "there | none"
+    if "one_of" in condition and value is not None:
+        yield "listed | not"
+    if ("at_most" in condition and value in (condition["at_most"], condition["at_most"] + 1)) or (
+        "at_least" in condition and value in (condition["at_least"], condition["at_least"] - 1)
+    ):
+        yield "bound | next"
+
+
+def _place_edges(grant: Grant, record: Record, condition: Any, areas: dict[str, Any]) -> Iterator[str]:
+    spot, finest = record.spot(grant.grid_m), record.spot(100)
+    shapes = [area(areas[n]) for n in _names(condition["within"])]
+    places = [where_is(s, spot) for s in shapes]
+    if "border" in places or "outside" in places:
+        yield "border | outside"
+    if all(p != "outside" for p in places) != all(covers(s, finest) for s in shapes):
+        yield "its own cell | the finest"
+    with_hole = [s for s in shapes if any(len(rings) > 1 for rings in s)]
+    outlines = [tuple(rings[:1] for rings in s) for s in with_hole]
+    if with_hole and all(covers(o, spot) for o in outlines):
+        yield "ring or block | hole"
+
+
+def _moving(oracle: Oracle, grant: Grant, record: Record, now: datetime) -> Found:
+    """Windows, the period in force, purpose and action, each where it alone decides."""
+    at, (first, last) = record.values["occurred_at"], window_bounds(grant, now)
+    reader = Reader(grant.consumer, grant.data["purposes"][0])
+    if oracle.live(grant, reader, now):
+        treatment = str(grant.treatment("occurred_at"))
+        if first and at in (first, first - MICROSECOND) and oracle.in_window(grant, record, now, ["embargo"]):
+            yield ("lookback", "bound | 1 µs off", treatment), oracle.in_window(grant, record, now)
+        if last and at in (last, last + MICROSECOND) and oracle.in_window(grant, record, now, ["lookback"]):
+            yield ("embargo", "bound | 1 µs off", treatment), oracle.in_window(grant, record, now)
+    if not oracle.in_window(grant, record, now):
+        return
+    in_force, query = grant.since <= now < grant.until, "query" in grant.data["actions"]
+    if query and now in (grant.since, grant.since - MICROSECOND) and now < grant.until:
+        yield ("in force", "first moment | before", "any"), in_force
+    if query and now in (grant.until, grant.until - MICROSECOND) and now >= grant.since:
+        yield ("in force", "last moment | after", "any"), in_force
+    if in_force:
+        yield ("action", "granted | not", "any"), query
+        for purpose in ("alpha", "beta") if query else ():
+            yield ("purpose", "granted | not", "any"), purpose in grant.data["purposes"]
+
+
+def _several(made: Batch, oracle: Oracle) -> Found:
+    """Records that a reader has under more than one grant: whether the finer one counts at this moment."""
+    for grant in oracle.grants:
+        reader = Reader(grant.consumer, grant.data["purposes"][0])
+        for record, now in ((r, n) for r in made.records for n in made.nows if oracle.labelled(grant, r)):
+            found = oracle.released(record, reader, now)
+            for name in ("place", "occurred_at") if found else ():
+                treatments = {g.key: g.treatment(name) for g in oracle.grants if found and g.key in found.grants}
+                if (
+                    grant.key in treatments
+                    and len(set(treatments.values())) > 1
+                    and found
+                    and found.treatments[name] == grant.treatment(name)
+                ):
+                    yield ("several grants", "finer one open | closed", name), True
+                if found and grant.key not in found.grants and _finer(grant.treatment(name), found.treatments[name]):
+                    yield ("several grants", "finer one open | closed", name), False
+
+
+def _finer(one: Any, other: Any) -> bool:
+    order = ("clear", 100, "PT1H", 500, "P1D", 2000, "withhold")
+    return order.index(one) < order.index(other)
+
+
+def _request(made: Batch, oracle: Oracle, asked: Asked) -> Found:
+    if asked.about is None:
+        return
+    part, edge, name = asked.about
+    record = next(r for r in made.records if r.values["external_id"] == name)
+    found = oracle.shown(record, asked.reader, asked.now, ASK_ALL)
+    if found is None:
+        return
+    tests = parts(asked.request)
+    decided = tests.pop(part)(found)
+    if all(test(found) for test in tests.values()):
+        field = {"bbox": "place", "since": "occurred_at", "until": "occurred_at"}.get(part, part)
+        group = part if part in ("bbox", "since", "until") else "filter"
+        yield (group, edge, str(found.treatments[field])), decided
+        if edge == "asked or not":
+            yield (group, edge, "withhold"), True  # without the question the record is there

@@ -1,0 +1,340 @@
+"""Which records come out, with which values: the rules of docs and DESIGN §4, §5, §9, written once more, slowly.
+
+A second opinion must not share a mistake with the first: this module imports nothing of `hub`, no geometry library, and computes in
+whole numbers and fractions. An MOU is the mapping that its YAML file gives, a record the GeoJSON feature that was sent.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from math import floor
+from typing import Any
+
+TEXTS = ("external_id", "category", "status", "handling")
+NUMBERS = ("severity",)
+TIMES = ("occurred_at", "occurred_until", "reported_at", "resolved_at")
+SEALED = ("title", "narrative", "address", "people", "phone", "vehicles", "extra")
+DEFAULTS = {"handling": "TLP:AMBER"}
+FINEST_FIRST: dict[str, tuple[Any, ...]] = {
+    "place": ("clear", 100, 500, 2000),
+    **dict.fromkeys(TIMES, ("clear", "PT1H", "P1D")),
+    **dict.fromkeys((*TEXTS, *NUMBERS, *SEALED), ("clear",)),
+}
+STEPS = {"clear": timedelta(0), "PT1H": timedelta(hours=1), "P1D": timedelta(days=1)}
+CELLS_PER_SIDE = {100: 1, 500: 5, 2000: 20}  # in 100 m cells
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+GrantKey = tuple[str, int, str]  # MOU, version, grant
+Spot = tuple[float, float]  # lon, lat in degrees
+Area = tuple[tuple[tuple[Spot, ...], ...], ...]  # polygons of rings
+
+
+# Places
+
+
+def degrees(value: float) -> Fraction:
+    """The number as it was written: a partner's JSON holds decimals."""
+    return Fraction(repr(float(value)))
+
+
+def columns_2k(row: int) -> int:
+    m = 2 * row + 1 - 10_000
+    return 80_000 * (10**8 - m * m) // (4 * 10**8 + m * m)
+
+
+@lru_cache(maxsize=500_000)
+def cell(lon: float, lat: float, grid_m: int) -> tuple[int, int]:
+    """Row from the south pole and column from the antimeridian."""
+    row = min(floor((degrees(lat) + 90) / Fraction(180, 200_000)), 199_999)
+    around = columns_2k(row // 20) * 20
+    column = floor((degrees(-180.0 if lon == 180 else lon) + 180) / Fraction(360, around))
+    side = CELLS_PER_SIDE[grid_m]
+    return row // side, column // side
+
+
+@lru_cache(maxsize=500_000)
+def centre(row: int, column: int, grid_m: int) -> Spot:
+    """In degrees with seven decimals, halves up."""
+    in_2k = 20 // CELLS_PER_SIDE[grid_m]
+    width = Fraction(360, columns_2k(row // in_2k) * in_2k)
+    height = Fraction(180, 10_000 * in_2k)
+    return _seven((column + Fraction(1, 2)) * width - 180), _seven((row + Fraction(1, 2)) * height - 90)
+
+
+def _seven(exact: Fraction) -> float:
+    return floor(exact * 10**7 + Fraction(1, 2)) / 1e7
+
+
+def margin(lon: float, lat: float) -> Fraction:
+    """How far a position is from where the rounding of a double could decide, in 100 m cells: from the nearest border, unless it is
+    one that a double can be on; zero when one of its centres lies half-way between two seventh decimals."""
+    row, column = cell(lon, lat, 100)
+    around = columns_2k(row // 20) * 20
+    for side in CELLS_PER_SIDE.values():
+        exact = (column // side + Fraction(1, 2)) * Fraction(360 * side, around)
+        if (exact * 10**7 + Fraction(1, 2)).denominator == 1:
+            return Fraction(0)
+    places = [(degrees(lat) + 90) / Fraction(180, 200_000)] if lat not in (-90, 0, 90) else []
+    places += [(degrees(lon) + 180) / Fraction(360, around)] if lon not in (-180, 0, 180) else []
+    return min((abs(exact - round(exact)) for exact in places), default=Fraction(1))
+
+
+def area(geometry: Mapping[str, Any]) -> Area:
+    """A GeoJSON Polygon or MultiPolygon."""
+    polygons = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
+    return tuple(tuple(tuple((float(x), float(y)) for x, y in ring) for ring in polygon) for polygon in polygons)
+
+
+def covers(where: Area, spot: Spot) -> bool:
+    """Whether a spot lies in an area or on its border (that of a hole included)."""
+    return where_is(where, spot) != "outside"
+
+
+@lru_cache(maxsize=500_000)
+def where_is(where: Area, spot: Spot) -> str:
+    """inside, border or outside."""
+    found = {_in_polygon(rings, spot) for rings in where}
+    return "border" if "border" in found else "inside" if "inside" in found else "outside"
+
+
+def _in_polygon(rings: Sequence[Sequence[Spot]], spot: Spot) -> str:
+    inside = False
+    x, y = Fraction(spot[0]), Fraction(spot[1])
+    for ring in rings:
+        for (ax, ay), (bx, by) in pairwise(ring):
+            if max(ay, by) < spot[1] or min(ay, by) > spot[1]:
+                continue
+            side = (Fraction(bx) - Fraction(ax)) * (y - Fraction(ay)) - (x - Fraction(ax)) * (Fraction(by) - Fraction(ay))
+            if side == 0 and min(ax, bx) <= spot[0] <= max(ax, bx):
+                return "border"
+            if (ay > spot[1]) != (by > spot[1]):
+                inside ^= (side > 0) == (by > ay)
+    return "inside" if inside else "outside"
+
+
+# Times
+
+
+def moment(text: str | datetime) -> datetime:
+    return (datetime.fromisoformat(text) if isinstance(text, str) else text).astimezone(UTC)
+
+
+def span(text: str) -> timedelta:
+    weeks, days, hours, minutes = re.fullmatch(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?", text).groups(default="0")  # type: ignore[union-attr]
+    return timedelta(weeks=int(weeks), days=int(days), hours=int(hours), minutes=int(minutes))
+
+
+def rounded(at: datetime, step: timedelta) -> datetime:
+    """The beginning of the hour or day (UTC) that `at` lies in."""
+    return EPOCH + (at - EPOCH) // step * step if step else at
+
+
+# Who may see what
+
+
+@dataclass(frozen=True)
+class Reader:
+    organisation: str
+    purpose: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """`bbox` is west, south, east, north; times are included at both ends; `values` are exact values of clear fields."""
+
+    bbox: tuple[float, float, float, float] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    values: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
+    limit: int = 1000
+
+
+@dataclass(frozen=True)
+class Record:
+    """A published feature, read: clear values, times, exact place, sealed values."""
+
+    provider: str
+    lon: float
+    lat: float
+    values: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, provider: str, feature: Mapping[str, Any]) -> "Record":
+        lon, lat = feature["geometry"]["coordinates"]
+        given = DEFAULTS | {k: v for k, v in feature["properties"].items() if v is not None}
+        return cls(provider, lon, lat, {k: moment(v) if k in TIMES else v for k, v in given.items()})
+
+    def spot(self, grid_m: int) -> Spot:
+        return centre(*cell(self.lon, self.lat, grid_m), grid_m)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A grant of the newest version of an MOU."""
+
+    key: GrantKey
+    provider: str
+    consumer: str
+    since: datetime
+    until: datetime
+    data: Mapping[str, Any]
+
+    def treatment(self, name: str) -> Any:
+        """clear, a grid (m), PT1H, P1D, or withhold: what is not listed is withheld."""
+        given = self.data["fields"].get(name, "withhold")
+        return next(iter(given.values())) if isinstance(given, dict) else given
+
+    @property
+    def grid_m(self) -> int:
+        """Where the grant tests a place; an exact one at the finest grid."""
+        return 100 if self.treatment("place") == "clear" else self.treatment("place")
+
+    @property
+    def conditions(self) -> Sequence[Mapping[str, Any]]:
+        return () if self.data["where"] == "everything" else self.data["where"]
+
+
+@dataclass(frozen=True)
+class Released:
+    """A record as a reader gets it: `place` is the released position (of an exact one its 100 m cell), None when withheld."""
+
+    grants: frozenset[GrantKey]
+    treatments: Mapping[str, Any]
+    place: Spot | None
+    values: Mapping[str, Any]
+
+
+class Oracle:
+    """Decides for a set of MOUs; `areas` are the boundary files by name."""
+
+    def __init__(self, mous: Sequence[Mapping[str, Any]], areas: Mapping[str, Area]) -> None:
+        newest: dict[str, Mapping[str, Any]] = {}
+        for mou in mous:
+            if mou["mou"] not in newest or newest[mou["mou"]]["version"] < mou["version"]:
+                newest[mou["mou"]] = mou
+        self._areas = {
+            (name, known): areas[pinned["file"]] for name, mou in newest.items() for known, pinned in mou.get("jurisdictions", {}).items()
+        }
+        self._labelled: dict[Any, bool] = {}  # by grant and record: an external id names one record of a provider
+        self.grants = [self._grant(mou, grant) for mou in newest.values() for grant in mou["grants"]]
+        self._by_consumer: dict[str, list[Grant]] = {}
+        for grant in self.grants:
+            self._by_consumer.setdefault(grant.consumer, []).append(grant)
+
+    @staticmethod
+    def _grant(mou: Mapping[str, Any], grant: Mapping[str, Any]) -> Grant:
+        since, until = _midnight(mou["in_force"]["from"]), _midnight(mou["in_force"]["until"]) + timedelta(days=1)
+        key = (mou["mou"], mou["version"], grant["id"])
+        return Grant(key, mou["parties"]["provider"], mou["parties"]["consumer"], since, until, grant)
+
+    def holds(self, grant: Grant, condition: Mapping[str, Any], record: Record) -> bool:
+        """A condition tests the record's own value, whether or not it is released; a place the centre of the grant's cell."""
+        if "within" in condition:
+            names = [condition["within"]] if isinstance(condition["within"], str) else condition["within"]
+            return all(covers(self._areas[grant.key[0], name], record.spot(grant.grid_m)) for name in names)
+        value = record.values.get(condition["field"])
+        if value is None:
+            return False
+        if "one_of" in condition:
+            return value in condition["one_of"]
+        return bool(value <= condition["at_most"] if "at_most" in condition else value >= condition["at_least"])
+
+    def labelled(self, grant: Grant, record: Record) -> bool:
+        """Whether the record meets what doesn't depend on who asks or when."""
+        key = (grant.key, record.provider, record.values["external_id"])
+        if key not in self._labelled:
+            self._labelled[key] = grant.provider == record.provider and all(self.holds(grant, c, record) for c in grant.conditions)
+        return self._labelled[key]
+
+    def labels(self, record: Record) -> frozenset[GrantKey]:
+        return frozenset(g.key for g in self.grants if self.labelled(g, record))
+
+    @staticmethod
+    def live(grant: Grant, reader: Reader, now: datetime) -> bool:
+        granted = reader.purpose in grant.data["purposes"] and "query" in grant.data["actions"]
+        return grant.consumer == reader.organisation and granted and grant.since <= now < grant.until
+
+    @staticmethod
+    def in_window(grant: Grant, record: Record, now: datetime, which: Sequence[str] = ("lookback", "embargo")) -> bool:
+        """The whole released hour (or day) lies within [now - lookback, now - embargo)."""
+        window = grant.data.get("occurred", {})
+        step = STEPS.get(grant.treatment("occurred_at"), timedelta(0))
+        begin = rounded(record.values["occurred_at"], step)
+        old = "lookback" in which and "lookback" in window and begin < now - span(window["lookback"])
+        end = begin + (step or timedelta(microseconds=1))  # a time is a microsecond long
+        new = "embargo" in which and "embargo" in window and end > now - span(window["embargo"])
+        return not old and not new
+
+    def _granted_to(self, reader: Reader) -> Sequence[Grant]:
+        return self._by_consumer.get(reader.organisation, ())
+
+    def refused(self, reader: Reader, now: datetime) -> bool:
+        """Whether no grant at all holds for the reader."""
+        return not any(self.live(g, reader, now) for g in self._granted_to(reader))
+
+    def released(self, record: Record, reader: Reader, now: datetime) -> Released | None:
+        """The record as the reader gets it, or None: invisible."""
+        live = [g for g in self._granted_to(reader) if self.live(g, reader, now)]
+        open_ = [g for g in live if self.labelled(g, record) and self.in_window(g, record, now)]
+        if not open_:
+            return None
+        treatments = {name: _finest(name, [g.treatment(name) for g in open_]) for name in FINEST_FIRST}
+        tier = treatments["place"]
+        place = None if tier == "withhold" else record.spot(100 if tier == "clear" else tier)
+        return Released(frozenset(g.key for g in open_), treatments, place, _values(record, treatments))
+
+    def shown(self, record: Record, reader: Reader, now: datetime, request: Request) -> Released | None:
+        """The same for a request: what it names is compared with what is released."""
+        found = self.released(record, reader, now)
+        return found if found and all(part(found) for part in parts(request).values()) else None
+
+
+def parts(request: Request) -> dict[str, Any]:
+    """The tests that a request makes of a released record, by name."""
+    found: dict[str, Any] = {}
+    if request.bbox is not None:
+        found["bbox"] = lambda r: in_box(request.bbox, r.place)
+    if request.since is not None:
+        found["since"] = lambda r: "occurred_at" in r.values and r.values["occurred_at"] >= request.since
+    if request.until is not None:
+        found["until"] = lambda r: "occurred_at" in r.values and r.values["occurred_at"] <= request.until
+    for name, wanted in request.values.items():
+        found[name] = lambda r, name=name, wanted=wanted: r.values.get(name) in wanted
+    return found
+
+
+def in_box(box: tuple[float, float, float, float] | None, place: Spot | None) -> bool:
+    """Borders included; west > east crosses the antimeridian; a withheld place lies in no box."""
+    if box is None or place is None:
+        return box is None
+    west, south, east, north = box
+    lon, lat = place
+    across = west <= lon <= east if west <= east else (lon >= west or lon <= east)
+    return across and south <= lat <= north
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _finest(name: str, given: Sequence[Any]) -> Any:
+    return next((t for t in FINEST_FIRST[name] if t in given), "withhold")
+
+
+def _values(record: Record, treatments: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of `properties` but the provider; what is withheld, or not there, is absent. How a time is rounded is said even when
+    the record has none."""
+    out: dict[str, Any] = {}
+    for name, treatment in treatments.items():
+        value = record.values.get(name)
+        if name == "place":
+            out |= {} if treatment == "withhold" else {"place_grid_m": 0 if treatment == "clear" else treatment}
+        elif name in TIMES and treatment != "withhold":
+            out |= {} if value is None else {name: rounded(value, STEPS[treatment])}
+            out |= {} if treatment == "clear" else {f"{name}_round_to": treatment}
+        elif treatment == "clear" and value is not None:
+            out[name] = value
+    return out

@@ -1,0 +1,113 @@
+"""A generated batch in a real hub: organisations, agreements and records, and a wall clock that a test sets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from ruamel.yaml import YAML
+
+from tests.policy.cases import Asked, Batch
+from tests.policy.oracle import GrantKey, Oracle, Record, cell
+from tests.world import World
+
+CLOCK = """
+create table hub.test_clock (at timestamptz);
+insert into hub.test_clock values (null);
+create or replace function hub.admit(p_client text, out pid int, out tx_us bigint, out wall timestamptz, out epoch bigint,
+  out active boolean)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select pg_backend_pid(), (extract(epoch from now()) * 1000000)::bigint, coalesce((select at from hub.test_clock), clock_timestamp()),
+         (select e.epoch from hub.policy_epoch e),
+         exists (select from hub.clients c where c.client_id = p_client and (c.disabled_at is null or c.disabled_at > now()))
+$$"""
+
+
+@dataclass
+class Played:
+    """A batch that a hub holds: ids by external id, grants by their number in the database."""
+
+    world: World
+    batch: Batch
+    oracle: Oracle
+    admin: sa.Engine
+    ids: dict[str, str] = field(default_factory=dict)
+    grants: dict[int, GrantKey] = field(default_factory=dict)
+    organisations: dict[str, int] = field(default_factory=dict)
+
+    def key(self, number: int) -> GrantKey:
+        return self.grants.get(number, ("a grant of another batch", number, ""))
+
+    def set_clock(self, at: datetime | None) -> None:
+        set_clock(self.admin, at)
+
+
+def movable_clock(world: World) -> sa.Engine:
+    """The wall clock that admission reads becomes one that a test sets; all else of the hub stays. Gives the administrator's engine."""
+    engine = sa.create_engine(world.addresses.main, pool_size=1)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("set local role hub_owner")
+        connection.exec_driver_sql(CLOCK)
+    return engine
+
+
+def set_clock(admin: sa.Engine, at: datetime | None) -> None:
+    """None: the real time."""
+    with admin.begin() as connection:
+        connection.execute(sa.text("update hub.test_clock set at = :at"), {"at": at})
+
+
+def play(world: World, admin: sa.Engine, made: Batch, folder: Path) -> Played:
+    """Adds a batch's organisations, agreements and records to the hub."""
+    for slug in (*made.providers, *made.consumers):
+        world.organisation(slug)
+    half = len(made.features) // 2
+    ids = _publish(world, made, 0, half)  # half of the records come before the agreements, half after them
+    for number, mou in enumerate(made.mous):
+        world.load(_write(folder, made, mou, number))
+    ids |= _publish(world, made, half, len(made.features))
+    with admin.begin() as connection:
+        connection.exec_driver_sql("analyze hub.incidents")
+        named = connection.execute(
+            sa.text("select g.id, m.mou, m.version, g.name from hub.grants g join hub.mous m on m.id = g.mou_id")
+        ).all()
+        numbers = connection.execute(sa.text("select slug, id from hub.organisations")).all()
+    return Played(world, made, made.oracle(), admin, ids, {r[0]: (r[1], r[2], r[3]) for r in named}, {r[0]: r[1] for r in numbers})
+
+
+def _publish(world: World, made: Batch, first: int, last: int) -> dict[str, str]:
+    ids = {}
+    for provider in made.providers:
+        answer = world.publish(provider, *[f for p, f in made.features[first:last] if p == provider])
+        assert answer.status_code == 201, answer.text
+        ids |= {r["external_id"]: r["id"] for r in answer.json()["records"]}
+    return ids
+
+
+def _write(folder: Path, made: Batch, mou: Mapping[str, Any], number: int) -> Path:
+    pinned = {}
+    for name in mou["jurisdictions"]:
+        content = orjson.dumps(made.areas[name])
+        (folder / f"{name}.geojson").write_bytes(content)
+        pinned[name] = {"file": f"{name}.geojson", "sha256": sha256(content).hexdigest()}
+    path = folder / f"{made.seed}-{number}.yaml"
+    yaml = YAML(typ="safe", pure=True)
+    yaml.representer.ignore_aliases = lambda *_: True  # equal parts are written out: the hub reads no aliases
+    with path.open("w") as file:
+        yaml.dump({**mou, "jurisdictions": pinned}, file)
+    return path
+
+
+def code_of(record: Record) -> int:
+    """A record's 2 km cell as the number that the tables hold: rows from the south, then columns from the west."""
+    row, column = cell(record.lon, record.lat, 2000)
+    return row * 32_768 + column
+
+
+def case_of(asked: Asked) -> str:
+    """Names a case in a difference."""
+    return f"{asked.reader.organisation} for {asked.reader.purpose} at {asked.now.isoformat()} asks {asked.request}"

@@ -1,0 +1,409 @@
+"""The command line: what each command does, and that a mistake is one sentence on standard error and exit code 1."""
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx2
+import pytest
+import sqlalchemy as sa
+import typer
+from ruamel.yaml import YAML
+
+from hub import __version__, cli, db
+from tests.world import World, feature, grant, mou_data
+
+HUB = Path(sys.executable).with_name("hub")
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+def environment(world: World) -> dict[str, str]:
+    return {
+        "HUB_DATABASE_URL": world.addresses.main.render_as_string(hide_password=False),
+        "HUB_KEYS_DATABASE_URL": world.addresses.keys.render_as_string(hide_password=False),
+        "HUB_STATE_DIR": str(world.settings.state_dir),
+    }
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command as the entry point does, in this process, with nothing set."""
+    for name in [n for n in os.environ if n.startswith("HUB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: object) -> Ran:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["hub", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        code = ended.value.code
+        return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def hub(world: World, bare: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The same against the world's databases."""
+    for name, value in environment(world).items():
+        monkeypatch.setenv(name, value)
+    return bare
+
+
+def refused(ran: Ran, *words: str) -> None:
+    """One sentence that says what is wrong; below it, at most, the places."""
+    assert (ran.code, ran.out) == (1, ""), ran
+    first, *more = ran.err.splitlines()
+    assert first.startswith("hub: ")
+    assert all(line.startswith("  ") for line in more), ran.err
+    assert "Traceback" not in ran.err
+    for word in words:
+        assert word in ran.err, ran.err
+
+
+def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    group = group or typer.main.get_command(cli.app)
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
+def test_every_command_has_a_help_that_says_what_it_does(bare: Run, path: tuple[str, ...]) -> None:
+    ran = bare(*path, "--help")
+    assert ran.code == 0
+    assert f"hub {' '.join(path)}" in ran.out
+    (command,) = [c for p, c in commands() if p == path]
+    assert command.help
+    assert command.help.split("\n")[0][:60] in ran.out
+
+
+def test_the_commands_are_these() -> None:
+    assert {" ".join(path) for path, c in commands() if not hasattr(c, "commands")} == {
+        *("migrate", "serve", "demo", "get", "schema", "version", "org add", "org list"),
+        *("client key", "client add", "client disable", "mou load", "audit list"),
+    }
+
+
+def test_the_entry_point_is_installed_and_starts() -> None:
+    ran = subprocess.run([HUB, "version"], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == f"{__version__}\n"
+
+
+def test_an_unknown_command_or_option_is_a_usage_error(bare: Run) -> None:
+    for words in ("nonsense", "org remove", "audit list --since 1", "audit list --limit 0", "serve --port x", "serve --port 65536"):
+        ran = bare(*words.split())
+        assert ran.code == 2
+        assert "Traceback" not in ran.err
+
+
+def test_organisations_are_added_and_listed(hub: Run) -> None:
+    assert hub("org", "add", "fire", "Fire & Rescue [North]").out == "Added fire.\n"
+    assert hub("org", "add", "watch", "The watch", "--kind", "auditor").code == 0
+    assert hub("org", "add", "coast", "Coast guard", "--area", "-80,43,-79,44").code == 0
+    lines = hub("org", "list").out.splitlines()
+    assert lines[0].split() == ["slug", "kind", "name"]
+    assert {tuple(line.strip().split(maxsplit=2)) for line in lines[1:]} >= {
+        ("fire", "partner", "Fire & Rescue [North]"),
+        ("watch", "auditor", "The watch"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (["fire-2", ""], "printable"),
+        (["Fire!", "Fire"], "slug"),
+        (["fire-3", "Fire", "--kind", "police"], "partner, auditor"),
+        (["fire-4", "Fire", "--area", "1,2,3"], "four numbers"),
+        (["fire-5", "Fire", "--area", "1,4,3,2"], "upside down"),
+    ],
+)
+def test_an_organisation_that_cannot_be_is_refused(hub: Run, words: list[str], word: str) -> None:
+    refused(hub("org", "add", *words), word)
+    assert words[0] not in hub("org", "list").out
+
+
+def test_an_organisation_is_added_once(hub: Run) -> None:
+    assert hub("org", "add", "twice", "Twice").code == 0
+    refused(hub("org", "add", "twice", "Twice"), "already an organisation 'twice'")
+
+
+def test_a_key_pair_is_made_for_its_owner_alone_and_never_overwritten(bare: Run, tmp_path: Path) -> None:
+    key, public = tmp_path / "[odd] key.pem", tmp_path / "[odd] key.pem.pub"
+    ran = bare("client", "key", key)
+    assert ran.code == 0
+    assert f"Keep {key} to yourself; register {public}." in ran.out
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    made = key.read_bytes(), public.read_bytes()
+    assert b"PRIVATE KEY" in made[0]
+    assert b"PRIVATE KEY" not in made[1]
+    refused(bare("client", "key", key), "never overwritten")
+    assert (key.read_bytes(), public.read_bytes()) == made
+    refused(bare("client", "key", tmp_path / "no" / "folder" / "key.pem"), "can't be written")
+
+
+def test_a_client_is_registered_and_disabled(hub: Run, world: World, tmp_path: Path) -> None:
+    hub("org", "add", "clinic", "A clinic")
+    hub("client", "key", tmp_path / "key.pem")
+    ran = hub("client", "add", "clinic", "clinic-etl", "--key", tmp_path / "key.pem.pub", "--scope", "publish", "--scope", "audit")
+    assert ran.out == "Added clinic-etl.\n"
+    world.keys["clinic-etl"] = (tmp_path / "key.pem").read_bytes()
+    assert world.token_response("clinic-etl").json()["scope"] == "audit publish"
+    assert hub("client", "disable", "clinic-etl").out == "Disabled clinic-etl.\n"
+    assert world.token_response("clinic-etl").json()["error"] == "invalid_client"
+    refused(hub("client", "disable", "nobody"), "no client 'nobody'")
+
+
+def test_a_client_that_cannot_be_is_refused(hub: Run, tmp_path: Path) -> None:
+    hub("org", "add", "lab", "A lab")
+    hub("client", "key", tmp_path / "key.pem")
+    public = tmp_path / "key.pem.pub"
+    (tmp_path / "not-a-key").write_text("hello")
+
+    def add(*words: object) -> Ran:
+        return hub("client", "add", *words)
+
+    refused(add("lab", "lab-1", "--key", tmp_path / "missing", "--scope", "audit"), "can't be read: No such file")
+    refused(add("lab", "lab-1", "--key", tmp_path, "--scope", "audit"), "can't be read: Is a directory")
+    refused(add("lab", "lab-1", "--key", tmp_path / "not-a-key", "--scope", "audit"), "key")
+    refused(add("lab", "lab-1", "--key", tmp_path / "key.pem", "--scope", "audit"), "key")
+    refused(add("lab", "lab-1", "--key", public, "--scope", "everything"), "audit, publish, query")
+    refused(add("nobody", "lab-1", "--key", public, "--scope", "audit"), "no organisation 'nobody'")
+    refused(add("lab", "Lab 1!", "--key", public, "--scope", "audit"), "client id")
+    assert add("lab", "lab-1", "--key", public, "--scope", "audit").code == 0
+    refused(add("lab", "lab-1", "--key", public, "--scope", "audit"), "already a client 'lab-1'")
+
+
+@pytest.fixture(scope="module")
+def shared(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """police shares with health; the MOU is in a file, loaded by the command."""
+    for slug in ("police", "health"):
+        world.organisation(slug)
+    path = tmp_path_factory.mktemp("mous") / "mou.yaml"
+    write(path, grants=[grant()])
+    return path
+
+
+def write(path: Path, name: str = "MOU-CLI", grants: Any = (), **more: Any) -> Path:
+    with path.open("w") as file:
+        YAML(typ="safe", pure=True).dump(mou_data(name, "police", "health", grants, **more), file)
+    return path
+
+
+def test_an_mou_is_loaded_once_and_says_that_signatures_are_not_checked(hub: Run, world: World, shared: Path) -> None:
+    world.publish("police", feature("CLI-1"))
+    ran = hub("mou", "load", shared)
+    assert ran.code == 0
+    assert "MOU-CLI version 1 (SHA-256 " in ran.out
+    assert "1 grants; labels of 1 records changed." in ran.out
+    assert "checks no signatures" in ran.out
+    assert "not today" not in ran.out
+    assert len(world.items("health", "research")) == 1
+    again = hub("mou", "load", shared)
+    assert "was loaded already; nothing changed." in again.out
+    leaf = world.leaves(type="mou-loaded")[-1]
+    assert (leaf["by"]["client"], leaf["owner"]) == ("cli", "police")
+
+
+def test_a_new_version_replaces_the_old_one(hub: Run, world: World, shared: Path, tmp_path: Path) -> None:
+    hub("mou", "load", shared)
+    refused(hub("mou", "load", write(tmp_path / "other.yaml", grants=[grant(purposes=["other"])])), "new version")
+    ran = hub("mou", "load", write(tmp_path / "two.yaml", grants=[grant(purposes=["safety"])], version=2))
+    assert "it replaces version 1" in ran.out
+    assert world.get("health", "research", "/collections/incidents/items").status_code == 403
+    assert len(world.items("health", "safety")) == 1
+
+
+def test_an_mou_that_is_not_in_force_today_says_so(hub: Run, shared: Path, tmp_path: Path) -> None:
+    past = {"from": date(2020, 1, 1), "until": date(2020, 12, 31)}
+    ran = hub("mou", "load", write(shared.with_name("past.yaml"), "MOU-PAST", [grant()], in_force=past, review_by=date(2020, 6, 1)))
+    assert "from 2020-01-01 until 2020-12-31, which is not today" in ran.out
+
+
+def test_an_mou_that_cannot_be_is_refused_with_every_place(hub: Run, shared: Path, tmp_path: Path) -> None:
+    hub("mou", "load", shared)
+    refused(hub("mou", "load", tmp_path / "missing.yaml"), "No such file")
+    refused(hub("mou", "load", tmp_path), "Is a directory")
+    wrong = grant(fields={"category": "clearly"})
+    ran = hub("mou", "load", write(tmp_path / "wrong.yaml", "MOU-WRONG", [wrong], colour="red"))
+    refused(ran, "colour: is not a word", "'clearly' is not a treatment of category", "(line ")
+    assert ran.err.count("colour") == 1
+    unknown = write(tmp_path / "unknown.yaml", "MOU-X", [grant()], parties={"provider": "police", "consumer": "nobody"})
+    refused(hub("mou", "load", unknown), "nobody")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    refused(hub("mou", "load", tmp_path / "bytes.yaml"))
+
+
+def test_the_log_is_listed_and_given_as_it_is_stored(hub: Run, world: World, shared: Path) -> None:
+    hub("mou", "load", shared)
+    record = world.publish("police", feature("CLI-2")).json()["records"][0]["id"]
+    ran = hub("audit", "list", "--type", "publish", "--limit", "1")
+    head, line = ran.out.splitlines()
+    assert head.split()[:4] == ["when", "type", "who", "purpose"]
+    assert line.split()[2:4] == ["publish", "police"]
+    stored = hub("audit", "list", "--json", "--limit", "100000").out.splitlines()
+    with world.superuser() as connection:
+        texts = connection.scalars(sa.text("select leaf from hub.audit_leaves order by id desc")).all()
+    assert stored == list(texts)
+    owned = [json.loads(text) for text in hub("audit", "list", "--json", "--owner", "police", "--organisation", "police").out.splitlines()]
+    assert {(leaf["owner"], leaf["by"]["organisation"]) for leaf in owned} == {("police", "police")}
+    about = [json.loads(text) for text in hub("audit", "list", "--json", "--record", record).out.splitlines()]
+    assert [leaf["type"] for leaf in about] == ["publish"]
+    assert hub("audit", "list", "--record", "00000000-0000-0000-0000-000000000000", "--json").out == ""
+    assert hub("audit", "list", "--record", "7").code == 2
+
+
+def test_the_operators_look_into_the_log_is_in_the_log(hub: Run, world: World) -> None:
+    hub("audit", "list", "--owner", "police", "--type", "query")
+    leaf = world.leaves(type="audit")[-1]
+    assert (leaf["by"], leaf["decision"], leaf["asked"]) == ({"client": "cli"}, "permit", {"fields": ["owner", "type"]})
+
+
+def test_a_name_with_markup_is_shown_as_it_is(hub: Run, world: World, shared: Path) -> None:
+    name = "[bold red]NOT MARKUP[/] :boom:"
+    hub("org", "add", "markup", name)
+    assert name in hub("org", "list").out
+
+
+def test_setting_up_again_is_harmless(hub: Run, world: World) -> None:
+    before = len(world.leaves())
+    assert hub("migrate").out == "The databases are up to date.\n"
+    assert len(world.leaves()) == before
+    assert world.http.get("/readyz").status_code == 200
+
+
+def test_setting_up_from_several_places_at_once_is_harmless(world: World) -> None:
+    """Roles belong to the whole server: without a lock PostgreSQL ends one of two changes ("tuple concurrently updated")."""
+    secrets = db.read_secrets(world.settings.state_dir)
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(db.migrate, world.addresses.main, world.addresses.keys, secrets) for _ in range(12)]
+    assert [d.exception() for d in done] == [None] * 12
+    assert world.http.get("/readyz").status_code == 200
+
+
+def test_the_frozen_sql_can_be_made_anew(bare: Run) -> None:
+    ran = bare("schema", "incidents")
+    assert ran.code == 0
+    assert "create function hub.incidents_store" in ran.out
+    refused(bare("schema", "alerts"), "no dataset 'alerts'; there are incidents")
+
+
+COMMANDS = [["migrate"], ["org", "list"], ["audit", "list"], ["mou", "load", __file__]]
+
+
+@pytest.mark.parametrize("words", COMMANDS[:3], ids=" ".join)
+def test_a_database_that_is_not_there_is_one_sentence_without_its_password(
+    bare: Run, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB_DATABASE_URL", f"postgresql://operator:canary@127.0.0.1:{free_port()}/hub")
+    monkeypatch.setenv("HUB_STATE_DIR", str(tmp_path))
+    ran = bare(*words)
+    refused(ran, "reach")
+    assert "canary" not in ran.err
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda w: " ".join(w)[:10])
+def test_a_doubtful_setting_ends_every_command(bare: Run, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_BASE_URL", "http://hub.example")
+    refused(bare(*words), "HUB_BASE_URL must be https")
+
+
+def test_a_state_folder_that_is_a_file_is_one_sentence(hub: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "state").touch()
+    monkeypatch.setenv("HUB_STATE_DIR", str(tmp_path / "state"))
+    refused(hub("org", "list"), "state")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def served(world: World, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """`hub serve` as a process of its own; gives the file of a client's profile. Its log must be JSON to the last line."""
+    port = free_port()
+    folder = tmp_path_factory.mktemp("profile")
+    (folder / "police.pem").write_bytes(world.keys["police"])
+    profile = folder / "police.json"
+    base = f"http://127.0.0.1:{port}"
+    profile.write_text(json.dumps({"base_url": base, "client_id": "police", "key": "police.pem", "purpose": "research"}))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
+    settings = environment(world) | {"HUB_BASE_URL": base, "HUB_LOG_LEVEL": "debug"}
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen([HUB, "serve", "--port", str(port)], env=inherited | settings, stderr=log, stdout=log)
+        try:
+            wait_for(base, server)
+            yield profile
+        finally:
+            server.terminate()
+            assert server.wait(20) in (0, -15)
+    lines = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
+    assert {line["route"] for line in lines if line["event"] == "request"} >= {"/oauth/token", "/collections/{name}/items"}
+
+
+def wait_for(base: str, server: "subprocess.Popen[bytes]") -> None:
+    until = time.monotonic() + 30
+    while True:
+        try:
+            if httpx2.get(f"{base}/readyz").status_code == 200:
+                return
+        except httpx2.TransportError:
+            assert server.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
+def test_asking_as_a_client_prints_the_answer(bare: Run, served: Path) -> None:
+    ran = bare("get", "/collections", "--as", served)
+    assert ran.code == 0, ran.err
+    assert [c["id"] for c in json.loads(ran.out)["collections"]] == ["incidents"]
+    base = json.loads(served.read_text())["base_url"]
+    assert json.loads(bare("get", f"{base}/audit/events?limit=1", "--as", served).out)["events"]
+
+
+def test_what_the_hub_refuses_is_told_in_its_own_words(bare: Run, served: Path) -> None:
+    refused(bare("get", "/collections/incidents/items?limit=0", "--as", served), "the hub answered 400: limit must be from 1 to 1000")
+    refused(bare("get", "/collections/incidents/items", "--as", served), "the hub answered 403: No MOU in force")
+    refused(bare("get", "/nothing", "--as", served), "the hub answered 404")
+    refused(bare("get", "https://elsewhere.example/", "--as", served), "neither a path")
+
+
+def test_a_profile_that_cannot_be_used_is_one_sentence(bare: Run, tmp_path: Path) -> None:
+    refused(bare("get", "/", "--as", "nobody"), "nobody.json")
+    for text in ("", "[]", "{}", '{"base_url": 1, "client_id": "x", "key": "k", "purpose": null}'):
+        (tmp_path / "odd.json").write_text(text)
+        refused(bare("get", "/", "--as", tmp_path / "odd.json"), "can't be used")
+
+
+def test_a_hub_that_is_down_is_one_sentence(bare: Run, served: Path, tmp_path: Path) -> None:
+    about = json.loads(served.read_text()) | {"key": str(served.with_name("police.pem"))}
+    for base in (f"http://127.0.0.1:{free_port()}", "http://name.invalid", "http://127.0.0.1:x"):
+        (tmp_path / "down.json").write_text(json.dumps(about | {"base_url": base}))
+        refused(bare("get", "/", "--as", tmp_path / "down.json"), "can't be reached")

@@ -1,0 +1,145 @@
+"""Requests made from the OpenAPI document: each operation, each of its parameters, values on the edges that a pair of twins gives.
+
+An operation or a parameter without values here fails a test: nobody adds an endpoint and forgets its twins.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
+from random import Random
+from typing import Any
+
+from tests.wall.sending import SIGNED, Ask
+from tests.wall.twins import Scenario, pair_boxes, pair_times
+from tests.world import ASSERTION_TYPE, feature
+
+POSTER = "poster"  # publishes during the comparison, so that no reader's own part of the log grows
+PURPOSE = "research"
+
+Operation = Mapping[str, Any]
+Asks = Iterator[Ask]
+
+
+def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Operation]]:
+    """(method, path, operation) of everything the document names."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation
+
+
+def asks(document: Mapping[str, Any], scenario: Scenario, ids: Mapping[str, str]) -> list[Ask]:
+    """Every request for the twins of one scenario. `ids`: external id → id."""
+    found = [ask for method, path, op in operations(document) for ask in GENERATORS[op["operationId"]](method, path, op, scenario, ids)]
+    # HEAD is not in the document, and tells how long the answer would be: a part of the GETs is asked again in this way.
+    return found + [replace(ask, method="HEAD", walk=False) for ask in [a for a in found if a.method == "GET"][::7]]
+
+
+def _plain(method: str, path: str, _op: Operation, scenario: Scenario, _ids: Mapping[str, str]) -> Asks:
+    for client in (None, scenario.reader):
+        yield Ask(method, path, client, PURPOSE if client else None)
+    yield Ask(method, path, None, None, (("bbox", "0,0,1,1"),))
+
+
+def _token(method: str, path: str, op: Operation, scenario: Scenario, _ids: Mapping[str, str]) -> Asks:
+    members = op["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]["properties"]
+    assert set(members) == {"grant_type", "client_assertion_type", "client_assertion", "scope", "purpose"}
+    form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": "x", "purpose": PURPOSE}
+    yield Ask(method, path, None, form=form)
+    yield Ask(method, path, None, form=form | {"client_assertion": SIGNED, "client": scenario.reader})
+    yield Ask(method, path, None, form=form | {"client_assertion": SIGNED, "client": scenario.reader, "scope": "query"})
+
+
+def _publish(method: str, path: str, _op: Operation, scenario: Scenario, _ids: Mapping[str, str]) -> Asks:
+    """Publishing says nothing of another provider's record that has the same external id."""
+    for pair in scenario.pairs[:2]:
+        same = feature(pair[0]["properties"]["external_id"])
+        yield Ask(method, path, POSTER, json=same)
+        yield Ask(method, path, POSTER, PURPOSE, (("limit", "1"),), json=same)
+        yield Ask(method, path, POSTER, json=same | {"id": "1"})
+
+
+def _item(method: str, path: str, _op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
+    mine = [ids[pair[0]["properties"]["external_id"]] for pair in scenario.pairs]
+    foreign = [i for i in ids.values() if i not in mine][:2]
+    for wanted in [*mine, *foreign, "6f0f4a44-0000-4000-8000-000000000000", mine[0].upper(), "none", "%20"]:
+        yield Ask(method, path.replace("{id}", wanted), scenario.reader, PURPOSE)
+    yield Ask(method, path.replace("{id}", mine[0]), scenario.reader, "other-purpose")
+
+
+def _page(method: str, path: str, op: Operation, scenario: Scenario, _ids: Mapping[str, str]) -> Asks:
+    """Each value alone, then in combinations; walks with small pages stand for `cursor`."""
+    names = [p["name"] for p in op["parameters"]]
+    alone = {name: list(dict.fromkeys(PAGE_VALUES[name](scenario))) for name in names}
+    for name, values in alone.items():
+        yield from (Ask(method, path, scenario.reader, PURPOSE, ((name, v),)) for v in values)
+    random = Random(f"{scenario.reader} {path}")
+    for _ in range(10):
+        chosen = [(name, random.choice(alone[name])) for name in random.sample(["bbox", "datetime", *names], 2) if alone[name]]
+        parameters = dict(chosen) | {"limit": str(random.choice((1, 2, 3)))}
+        parameters.pop("cursor", None)
+        yield Ask(method, path, scenario.reader, PURPOSE, tuple(parameters.items()), walk=True)
+    yield Ask(method, path, scenario.reader, PURPOSE, (("limit", "1"),), walk=True)
+    for name in ("bbox", "datetime", "limit"):  # one promise for an organisation, whatever its purposes
+        yield from (Ask(method, path, scenario.reader, "other-purpose", ((name, v),)) for v in alone[name][:3])
+
+
+def _audit(method: str, path: str, op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
+    for parameter in op["parameters"]:
+        for value in AUDIT_VALUES[parameter["name"]](scenario, ids):
+            yield Ask(method, path, scenario.reader, None, ((parameter["name"], value),))
+    yield Ask(method, path, scenario.reader, None)
+    yield Ask(method, path, scenario.reader, PURPOSE)
+
+
+GENERATORS: dict[str, Callable[..., Asks]] = {
+    **dict.fromkeys(
+        ["landing", "conformance", "api", "collections", "jwks", "metadata", "healthz", "readyz", "describe_incidents"], _plain
+    ),
+    "token": _token,
+    "publish_incidents": _publish,
+    "item_incidents": _item,
+    "items_incidents": _page,
+    "auditEvents": _audit,
+}
+
+
+def _boxes(scenario: Scenario) -> Iterator[str]:
+    return (",".join(map(repr, box)) for box in chain(*(pair_boxes(*pair, scenario.grid_m) for pair in scenario.pairs)))
+
+
+def _times(scenario: Scenario) -> Iterator[str]:
+    return chain(*(pair_times(*pair) for pair in scenario.pairs))
+
+
+def _values(name: str) -> Callable[[Scenario], Iterator[str]]:
+    def values(scenario: Scenario) -> Iterator[str]:
+        for pair in scenario.pairs:
+            yield from (str(twin["properties"][name]) for twin in pair if twin["properties"].get(name) is not None)
+
+    return values
+
+
+def _fixed(*values: str) -> Callable[[Scenario], Iterator[str]]:
+    return lambda _scenario: iter(values)
+
+
+PAGE_VALUES: dict[str, Callable[[Scenario], Iterable[str]]] = {
+    "bbox": _boxes,
+    "datetime": _times,
+    "limit": _fixed("1", "2", "1000", "0", "1001"),
+    "cursor": _fixed("AAAA", "A" * 48),
+    "category": _values("category"),
+    "status": _values("status"),
+    "severity": _values("severity"),
+    "handling": _values("handling"),
+    "external_id": _values("external_id"),
+}
+AUDIT_VALUES: dict[str, Callable[[Scenario, Mapping[str, str]], Iterable[str]]] = {
+    "datetime": lambda s, ids: [next(pair_times(*s.pairs[0])), "2020-01-01T00:00:00Z/.."],
+    "organisation": lambda s, ids: [s.reader, s.provider],
+    "owner": lambda s, ids: [s.reader, s.provider],
+    "type": lambda s, ids: ["publish", "query", "audit"],
+    "record": lambda s, ids: [ids[p[0]["properties"]["external_id"]] for p in s.pairs] + [ids[f"own-{s.reader}"], "none"],
+    "before": lambda s, ids: ["1", "1000000"],
+    "limit": lambda s, ids: ["1", "2", "1000", "0"],
+}

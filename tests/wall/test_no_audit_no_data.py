@@ -1,0 +1,256 @@
+"""Without its leaf in the log nothing is told: no record, no refusal, no token, no receipt; and no sealed field is opened."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.crypto.keyring import Keyring
+from hub.sharing.disclosure import Writer
+from tests.wall.asks import POSTER
+from tests.wall.sending import SIGNED, Answer, Ask, send
+from tests.world import ASSERTION_TYPE, World, feature, grant
+
+ITEMS = "/collections/incidents/items"
+CANARY = "A canary sings at the harbour"
+TOKEN = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": SIGNED, "client": "health"}
+
+
+@pytest.fixture(scope="module")
+def shared(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder: Path = tmp_path_factory.mktemp("mous")
+    for slug in ("police", "health", "fire", POSTER):
+        world.organisation(slug)
+    fields = {"category": "clear", "occurred_at": "clear", "place": "clear", "narrative": "clear"}
+    world.mou(folder, "MOU-1", "police", "health", [grant(fields=fields)])
+    assert world.publish("police", *(feature(f"A-{n}", narrative=CANARY) for n in range(3))).status_code == 201
+    for client, purpose in (("health", "research"), ("fire", "research"), ("health", None), (POSTER, None)):
+        world.bearer(client, purpose)  # while there is a log
+    return world
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many fields each call opened."""
+    calls: list[int] = []
+    real = Keyring.open_batch
+
+    def noting(self: Keyring, items: Any) -> list[bytes]:
+        calls.append(len(items))
+        return real(self, items)
+
+    monkeypatch.setattr(Keyring, "open_batch", noting)
+    return calls
+
+
+def _asks(world: World) -> dict[str, Ask]:
+    with world.superuser() as admin:
+        record = admin.exec_driver_sql("select id::text from hub.incidents where external_id = 'A-1'").scalar_one()
+    item = f"{ITEMS}/{record}"
+    return {
+        "a page": Ask("GET", ITEMS, "health", "research"),
+        "a page of an area": Ask("GET", ITEMS, "health", "research", (("bbox", "-80,43,-79,44"),)),
+        "an empty page": Ask("GET", ITEMS, "health", "research", (("bbox", "1,1,2,2"),)),
+        "the length of a page": Ask("HEAD", ITEMS, "health", "research"),
+        "a record": Ask("GET", item, "health", "research"),
+        "that a record is there": Ask("HEAD", item, "health", "research"),
+        "that a record is absent": Ask("GET", f"{ITEMS}/00000000-0000-4000-8000-000000000000", "health", "research"),
+        "that nothing is shared": Ask("GET", ITEMS, "fire", "research"),
+        "that a scope is missing": Ask("GET", ITEMS, "health"),
+        "the log": Ask("GET", "/audit/events", "health"),
+        "a token": Ask("POST", "/oauth/token", None, form=TOKEN | {"purpose": "research"}),
+        "a receipt": Ask("POST", ITEMS, POSTER, json=feature("B-1")),
+    }
+
+
+ASKED = ["a page", "a page of an area", "an empty page", "the length of a page", "a record", "that a record is there"]
+ASKED += ["that a record is absent", "that nothing is shared", "that a scope is missing", "the log", "a token", "a receipt"]
+GOOD: dict[str, tuple[int, ...]] = dict.fromkeys(ASKED, (200,)) | {
+    "that a record is absent": (404,),
+    "that nothing is shared": (403,),
+    "that a scope is missing": (403,),
+    "a receipt": (200, 201),
+}
+
+
+# --- ways in which the log fails ---------------------------------------------------------------------------------------------------
+
+
+def _trigger(body: str, when: str = "trigger fault before insert on hub.audit_leaves for each statement") -> tuple[str, str]:
+    function = f"create function hub.fault() returns trigger language plpgsql as $$ begin {body} return null; end $$"
+    return f"{function}; create {when} execute function hub.fault()", "drop trigger fault on hub.audit_leaves; drop function hub.fault()"
+
+
+LATE = "constraint trigger fault after insert on hub.audit_leaves deferrable initially deferred for each row"
+FAULTS: dict[str, tuple[str, str]] = {
+    "it may not be written": (
+        "revoke execute on function hub.audit_append from hub_reader, hub_writer, hub_auditor",
+        "grant execute on function hub.audit_append to hub_reader, hub_writer, hub_auditor",
+    ),
+    "the disk is full": _trigger("raise exception 'no room' using errcode = '53100';"),
+    "it raises something else": _trigger("raise exception 'something else';"),
+    "its commit fails": _trigger("raise exception 'no room' using errcode = '53100';", LATE),
+    "its connection is lost": _trigger("perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(1);"),
+}
+
+
+@contextmanager
+def _broken(world: World, fault: str) -> Iterator[None]:
+    breaks, mends = FAULTS[fault]
+    with world.superuser() as admin:
+        admin.exec_driver_sql(breaks)
+    try:
+        yield
+    finally:
+        with world.superuser() as admin:
+            admin.exec_driver_sql(mends)
+
+
+def _stored(world: World) -> tuple[int, ...]:
+    with world.superuser() as admin:
+        tables = ("incidents", "incidents_history", "incidents_inbox", "audit_leaves")
+        return tuple(admin.exec_driver_sql(f"select count(*) from hub.{table}").scalar_one() for table in tables)
+
+
+def _tells_nothing(answer: Answer) -> None:
+    assert answer.status == 503
+    assert dict(answer.headers)[b"content-type"] == b"application/problem+json"
+    assert CANARY.encode() not in answer.body
+    for word in (b"features", b"access_token", b"events", b"43.65", b'records"', b"leaf"):
+        assert word not in answer.body
+    assert len(answer.body) < 400
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_is_told_that_is_not_in_the_log(shared: World, opened: list[int], fault: str) -> None:
+    asked = _asks(shared)
+    before = _stored(shared)
+    with _broken(shared, fault):
+        for ask in asked.values():
+            ((answer,),) = send(shared, [ask])
+            _tells_nothing(answer)  # of HEAD too: it is the server that leaves the body out
+    assert opened == []
+    assert _stored(shared) == before
+    for name, ask in asked.items():  # and then again as before
+        ((answer,),) = send(shared, [ask])
+        assert answer.status in GOOD[name], name
+    assert len(opened) >= 4
+
+
+def test_a_build_that_answers_all_the_same_is_found_out(shared: World, monkeypatch: pytest.MonkeyPatch, opened: list[int]) -> None:
+    """The control: the log's refusal is swallowed."""
+    log = Writer.log
+
+    def careless(self: Writer, tx: Any, *rest: Any) -> None:
+        try:
+            log(self, tx, *rest)
+        except Exception:
+            tx.rows("rollback")
+
+    monkeypatch.setattr(Writer, "log", careless)
+    with pytest.raises(AssertionError):
+        test_nothing_is_told_that_is_not_in_the_log(shared, opened, "the disk is full")
+
+
+@pytest.mark.parametrize("name", ["a page", "a record"])
+def test_the_leaf_is_durable_before_a_field_is_opened(shared: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Another session sees the leaf at the moment of opening: it is committed."""
+    seen: list[Any] = []
+    real = Keyring.open_batch
+
+    def looking(self: Keyring, items: Any) -> list[bytes]:
+        seen.append(shared.leaves(owner="police", type="query")[-1])
+        return real(self, items)
+
+    monkeypatch.setattr(Keyring, "open_batch", looking)
+    before = shared.leaves(owner="police", type="query")
+    ((answer,),) = send(shared, [_asks(shared)[name]])
+    assert answer.status == 200
+    (leaf,) = seen
+    assert leaf not in before
+    assert leaf == shared.leaves(owner="police", type="query")[-1]
+    assert leaf["decision"] == "permit"
+
+
+def test_one_disclosure_is_one_leaf(shared: World) -> None:
+    for name in ("a page", "an empty page", "the length of a page", "a record", "that a record is there"):
+        before = _stored(shared)[-1]
+        send(shared, [_asks(shared)[name]])
+        assert _stored(shared)[-1] == before + 1, name
+
+
+# --- a leaf under a policy that no longer holds ------------------------------------------------------------------------------------
+
+
+def _between(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], None]) -> list[int]:
+    """Calls `act` with the number of the attempt after the rows were read and before they are logged."""
+    attempts: list[int] = []
+    log = Writer.log
+
+    def late(self: Writer, tx: Any, *rest: Any) -> None:
+        attempts.append(len(attempts) + 1)
+        act(attempts[-1])
+        log(self, tx, *rest)
+
+    monkeypatch.setattr(Writer, "log", late)
+    return attempts
+
+
+@pytest.mark.parametrize("name", ["a page", "a record"])
+def test_a_policy_that_changes_meanwhile_is_asked_again(
+    shared: World, monkeypatch: pytest.MonkeyPatch, opened: list[int], tmp_path: Path, name: str
+) -> None:
+    """Read under one version, it is answered under the next: the narrative is no longer released, and nothing of it was opened."""
+    version = _version(shared)
+    _sign(shared, tmp_path, version + 1, {"category": "clear", "narrative": "clear"})
+    ask = _asks(shared)[name]
+    assert CANARY.encode() in send(shared, [ask])[0][0].body
+    opened.clear()
+    before = len(shared.leaves(type="query"))
+    attempts = _between(monkeypatch, lambda n: _sign(shared, tmp_path, version + 2, {"category": "clear"}) if n == 1 else None)
+    ((answer,),) = send(shared, [ask])
+    assert answer.status == 200
+    assert attempts == [1, 2]
+    assert CANARY.encode() not in answer.body
+    assert opened == []
+    (leaf,) = shared.leaves(type="query")[before:]
+    assert [cited["version"] for cited in leaf["under"]] == [version + 2]
+    assert "narrative" not in leaf["shown"]["fields"]
+
+
+def test_a_grant_taken_away_meanwhile_is_not_used(
+    shared: World, monkeypatch: pytest.MonkeyPatch, opened: list[int], tmp_path: Path
+) -> None:
+    version = _version(shared)
+    _sign(shared, tmp_path, version + 1, {"category": "clear", "narrative": "clear"})
+    _between(monkeypatch, lambda n: _sign(shared, tmp_path, version + 2, {"category": "clear"}, "other") if n == 1 else None)
+    page, record = _asks(shared)["a page"], _asks(shared)["a record"]
+    assert send(shared, [page])[0][0].status == 403
+    assert send(shared, [record])[0][0].status == 404
+    assert opened == []
+
+
+def test_a_policy_that_never_rests_ends_in_503(shared: World, monkeypatch: pytest.MonkeyPatch, opened: list[int]) -> None:
+    def unrest(_attempt: int) -> None:
+        with shared.superuser() as admin:
+            admin.exec_driver_sql("update hub.policy_epoch set epoch = epoch + 1")
+
+    _between(monkeypatch, unrest)
+    before = _stored(shared)
+    for name in ("a page", "a record", "that a record is absent"):
+        ((answer,),) = send(shared, [_asks(shared)[name]])
+        _tells_nothing(answer)
+    assert opened == []
+    assert _stored(shared) == before
+
+
+def _version(world: World) -> int:
+    with world.superuser() as admin:
+        found: int = admin.exec_driver_sql("select max(version) from hub.mous where mou = 'MOU-1'").scalar_one()
+    return found
+
+
+def _sign(world: World, folder: Path, version: int, fields: dict[str, Any], purpose: str = "research") -> None:
+    world.mou(folder, "MOU-1", "police", "health", [grant(fields=fields, purposes=[purpose])], version=version)
