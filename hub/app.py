@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import sqlalchemy as sa
+import structlog
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
@@ -20,7 +21,7 @@ from hub.audit.log import Log
 from hub.crypto.keyring import Keyring
 from hub.crypto.providers import FileRootKey
 from hub.datasets import DATASETS
-from hub.db import Database, connect, migrate, read_secrets, secret_file, transaction
+from hub.db import Database, connect, migrate, read_secrets, risky_settings, secret_file, transaction
 from hub.errors import HubError
 from hub.identity import organisations
 from hub.identity.server import TokenServer
@@ -30,6 +31,8 @@ from hub.logs import RequestLog, configure
 from hub.settings import Settings, read_settings
 from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.query import Querying
+
+_log = structlog.get_logger("hub.app")
 
 
 def utc_now() -> datetime:
@@ -154,6 +157,8 @@ def create(settings: Settings, addresses: Addresses) -> FastAPI:
         Refused: a key file or setting is doubtful.
     """
     called, database = assemble(settings, addresses)
+    for setting in risky_settings(database.reader):
+        _log.error("not durable", setting=setting, why="an acknowledged record could be lost in a crash of this database server")
     return application(called, database.dispose)
 
 

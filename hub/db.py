@@ -207,6 +207,15 @@ def passing_faults() -> Iterator[None]:
         raise
 
 
+def risky_settings(engine: sa.Engine) -> list[str]:
+    """Settings of the server under which a committed transaction may be lost in a crash; none when it can't be asked just now."""
+    try:
+        with transaction(engine) as tx:
+            return [name for name in ("fsync", "synchronous_commit", "full_page_writes") if tx.rows(f"show {name}") == [("off",)]]
+    except Unavailable:
+        return []
+
+
 def migrate(main: sa.URL, keys: sa.URL, shared: Secrets) -> None:
     """Brings both databases to this version, making them when missing. Run as their administrator; doing it twice is harmless.
 

@@ -80,7 +80,7 @@ def columns(row: int) -> int:
 def cell(place: Point, grid_m: int) -> Cell:
     """The cell of the `grid_m` grid (100, 500 or 2000) that holds `place`.
 
-    A point on an edge belongs to the cell north or east of it; the north pole to the last row.
+    A point on an edge belongs to the cell north or east of it, to within the rounding of a double; the north pole to the last row.
     """
     row = _row(place.lat)
     column = _column(place.lon, columns(row // 20))

@@ -53,6 +53,7 @@ log_timezone = 'UTC'
 log_statement = none
 log_min_duration_statement = -1
 log_min_error_statement = panic
+log_error_verbosity = terse
 log_connections = off
 log_disconnections = off
 """

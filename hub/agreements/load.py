@@ -52,7 +52,7 @@ def load(tx: Transaction, path: Path, datasets: Mapping[str, type[Record]], now:
     tx.rows("select pg_advisory_xact_lock(7201, 2)")
     parties = _parties(tx, mou)
     versions = tx.rows("select version, sha256, state, id, provider from hub.mous where mou = %s order by version", (mou.mou,))
-    if any(version == mou.version and digest == mou.sha256 for version, digest, *_ in versions):
+    if any(version == mou.version and digest == mou.sha256 and state == "active" for version, digest, state, *_ in versions):
         tx.rows("commit")
         return Loaded(mou, True, 0, None)
     if versions and versions[-1][0] >= mou.version:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hub.errors import HubError, NoSuchResource, NotAuthenticated, Unavailable
+from hub.errors import HubError, NoSuchResource, NotAuthenticated
 
 MEDIA_TYPE = "application/problem+json"
 _log = structlog.get_logger("hub.api")
@@ -30,7 +30,7 @@ def of_hub_error(request: Request, error: Exception) -> Response:
     if isinstance(error, NotAuthenticated):
         # RFC 6750 §3.1: who brought no token at all is told no error code.
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if "authorization" in request.headers else "Bearer"
-    if isinstance(error, Unavailable):
+    if error.status == 503:
         headers["Retry-After"] = "2"
     if error.status >= 500:
         _log.error(error.slug, detail=error.detail, cause=type(error.__cause__).__name__)
@@ -82,7 +82,9 @@ class Defects:
                 await answer(500, "internal", HubError.title, _DEFECT)(scope, receive, send)
 
 
-_DEFECT = "Something went wrong in the hub; nothing was stored or disclosed by this answer."
+_DEFECT = (
+    "Something went wrong in the hub. Nothing was disclosed; whether a publication was stored is unknown, and it may safely be sent again."
+)
 
 
 def _where(error: BaseException) -> str:

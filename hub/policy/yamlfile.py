@@ -14,7 +14,7 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from hub.errors import InvalidPolicy, Problem
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 200_000
 MAX_DEPTH = 20
 _DAY = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)")
 

@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def kill_postmaster(where: Stand, _chance: random.Random) -> None:
     pid = _postmaster(where)
     orphans = [child for child, _ in children(pid)]
     os.kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)
     wait_until(lambda: where.main.pid() is None, "PostgreSQL survives SIGKILL")
     wait_until(lambda: not any(map(alive, orphans)), "PostgreSQL's processes do not notice that it is dead")
 

@@ -1,5 +1,6 @@
 """A hub that may be broken: clusters of its own that keep what they acknowledge, partners, MOUs, and a server process."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ PROVIDERS = ("police", "fire")
 READERS = ("health", "housing")  # health sees every field of both; housing the clear ones of the police alone
 EVERYTHING = {f.name: "clear" for f in Incident.fields}
 Disk = Callable[[Path], None]
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 SOME = {"category": "clear", "severity": "clear", "occurred_at": "clear", "place": {"grid_m": 500}}
 
 
@@ -84,6 +86,8 @@ def stand(
     """A new stand, server running; its files are removed at the end. `keys_apart`: the keys database in a cluster of its own;
     `disk` is mounted where the cluster lies.
     """
+    # A killed postmaster comes to us to be buried: where process 1 is slow at it, PostgreSQL takes the dead one for alive.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for folder in FAULTS.glob("*-[0-9]*"):  # of a test run that was itself killed; its number is in the folder's name
         if not Path(f"/proc/{folder.name.rpartition('-')[2]}").exists():
             with suppress(OSError):  # another worker may be at it

@@ -17,7 +17,7 @@ SEED = 20261122
 def test_nothing_acknowledged_is_lost_and_nothing_disclosed_unlogged_when_server_and_database_are_killed() -> None:
     ledger = Ledger()
     with stand("kills") as where:
-        kills = kill_often(where, ledger, SEED, 12)
+        kills = kill_often(where, ledger, SEED, 15)
         assert faults(where, ledger) == []
     assert set(kills) == {kill.__name__ for kill in KILLS}
     assert len(ledger.receipts) > 100

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNS = {
     "decisions": ("tests.policy.test_decisions", 100_000),
     "faults": ("tests.faults.test_kills", 200),
+    "api": ("tests.api.fuzz", 5_000),
 }
 
 

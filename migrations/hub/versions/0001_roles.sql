@@ -15,6 +15,8 @@ begin
     execute format('alter role %I set log_statement = ''none''', r);
     execute format('alter role %I set log_min_error_statement = ''panic''', r);
     execute format('alter role %I set log_min_duration_statement = -1', r);
+    -- DETAIL of a violated constraint shows the row.
+    execute format('alter role %I set log_error_verbosity = ''terse''', r);
     execute format('alter role %I set timezone = ''UTC''', r);
     execute format('alter role %I set jit = off', r);
     -- Planning a released view anew costs more than reading a page of it, and no parameter would change the plan.

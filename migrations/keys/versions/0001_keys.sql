@@ -9,6 +9,7 @@ alter role hub_keys set track_activities = off;
 alter role hub_keys set log_statement = 'none';
 alter role hub_keys set log_min_error_statement = 'panic';
 alter role hub_keys set log_min_duration_statement = -1;
+alter role hub_keys set log_error_verbosity = 'terse';
 do $$ begin execute format('revoke temporary, connect on database %I from public', current_database()); end $$;
 do $$ begin execute format('grant connect on database %I to hub_keys', current_database()); end $$;
 create schema keys;
