@@ -48,7 +48,7 @@ def context_sql(name: str, dataset: type[Record]) -> str:
     members = "".join(f",\n  {slot.name} int[]" for slot in slots(dataset))
     return f"""
 create type {SCHEMA}.{name}_context as (
-  grants int[], since timestamptz[], until timestamptz[],
+  grants int[], since timestamptz[], until timestamptz[], windowed int[],
   keys bigint[], t_lo timestamptz, t_hi timestamptz{members});
 
 create function {SCHEMA}.{name}_ctx() returns {SCHEMA}.{name}_context
@@ -64,8 +64,8 @@ end $$;
 def view_sql(name: str, dataset: type[Record], path: str) -> str:
     """The text of one access path. Pitfalls it avoids, each measured: ORDER BY must be inside (a barrier view never sees the
     outer one); the label test hides in coalesce(), else the planner believes that 0.5 % of rows pass; OFFSET 0 keeps the grants
-    of a row computed once per row and not once per column; the test of the context comes first, so that a hidden record and an
-    absent one cost the same.
+    of a row computed once per row and not once per column; windows are asked only where a grant with one is on the record; the
+    test of the context comes first, so that a hidden record and an absent one cost the same.
     """
     placed = path in ("page", "seek")
     columns = ["i.id", "i.revision_no", "i.rev", "i.provider"]
@@ -79,10 +79,11 @@ create view {SCHEMA}.{name}_{path} with (security_barrier) as
 with c as materialized (select * from {SCHEMA}.{name}_ctx())
 select {", ".join(columns)}
 from {SCHEMA}.{name} i
-cross join lateral (select array(
+cross join lateral (select case when i.released operator(public.&&) (select windowed from c) then array(
     select g from unnest(i.released operator(public.&) (select grants from c)) g
     where i.occurred_at >= (select since from c)[public.idx((select grants from c), g)]
-      and i.occurred_at < (select until from c)[public.idx((select grants from c), g)]) as grants offset 0) e
+      and i.occurred_at < (select until from c)[public.idx((select grants from c), g)])
+  else i.released operator(public.&) (select grants from c) end as grants offset 0) e
 cross join lateral (select {_tier(dataset)} as tier offset 0) p
 where (select grants is not null from c)
   and coalesce(i.released operator(public.&&) (select grants from c), false)

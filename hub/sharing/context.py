@@ -79,6 +79,7 @@ def body(grants: Sequence[LiveGrant], released: str, now: datetime, reach: Reach
         _array(str(g.id) for g in grants),
         _array(w[0] for w in windows),
         _array(w[1] for w in windows),
+        _array(str(g.id) for g, w in zip(grants, windows, strict=True) if w != ALWAYS),
         _array(map(str, reach.keys)),
         _instant(reach.since, "-infinity"),
         _instant(reach.until, "infinity"),
@@ -89,6 +90,9 @@ def body(grants: Sequence[LiveGrant], released: str, now: datetime, reach: Reach
 def releases(dataset: type[Record], grants: Sequence[LiveGrant]) -> str:
     """The members of the context type that say which grant releases what: the same as long as the grants are."""
     return ",".join(_array(str(g.id) for g in grants if str(g.treatment(s.field)) == s.treatment) for s in slots(dataset))
+
+
+ALWAYS = ("-infinity", "infinity")
 
 
 def window(grant: LiveGrant, now: datetime) -> tuple[str, str]:
