@@ -20,7 +20,7 @@ import psycopg2
 from hub.client import Client
 from tests.bench.setting import FROZEN, MILLION, READERS, TENTH, Setting, queries
 
-ROUNDS, BOXES = 5, 60
+ROUNDS, BOXES, LAST_BOXES = 5, 60, 15
 EMPTY_BOX = "?bbox=-30.02,45.00,-29.98,45.03&limit=100"
 sys.path.insert(0, str(FROZEN))
 import floor_sql  # noqa: E402  # the frozen lean SQL
@@ -112,7 +112,8 @@ def run(setting: Setting) -> list[dict[str, Any]]:
         lean.autocommit = True
         full = {reader: _full_pages(setting, wires, ports, reader, boxes[reader]) for reader in READERS}
         samples = _rounds(setting, wires, ports, lean, full)
-    return _figures(samples, full)
+        last = _last_pages(wires[MILLION], token(setting, MILLION, ports[MILLION], "fifteen"), full["fifteen"][:LAST_BOXES])
+    return [*_figures(samples, full), last]
 
 
 def _whole_cities() -> list[str]:
@@ -156,6 +157,23 @@ def _rounds(
                 path = f"/collections/incidents/items{EMPTY_BOX}"
                 samples.setdefault(f"empty.{rows}", []).append(timed(lambda p=path, w=wire, t=tokens[rows]: w.get(p, t)))
     return samples
+
+
+def _last_pages(wire: Wire, bearer: str, boxes: list[str]) -> dict[str, Any]:
+    """The last page of a walk to the end, which is seldom full: in ms, over HTTP."""
+    times = []
+    for box in boxes:
+        path: str | None = f"/collections/incidents/items{box}"
+        while path:
+            began = time.perf_counter()
+            page = json.loads(wire.get(path, bearer))
+            took = (time.perf_counter() - began) * 1e3
+            following = next((link["href"] for link in page["links"] if link["rel"] == "next"), None)
+            path = "/" + following.split("/", 3)[3] if following else None
+        times.append(took)
+    return figure(
+        "query.last_page", statistics.median(times), 20.0, 1.0, f"ms ÷ 20 ms, reader of 15 %, {len(times)} walks; worst {max(times):.1f} ms"
+    )
 
 
 def _figures(samples: dict[str, list[float]], full: dict[str, list[str]]) -> list[dict[str, Any]]:

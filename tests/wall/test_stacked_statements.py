@@ -65,7 +65,6 @@ ANYWHERE = [
     ('create collation public.mine from "C"', DENIED),
     ("alter schema public owner to current_user", DENIED),
     ("alter default privileges for role hub_owner grant select on tables to current_user", DENIED),
-    ("comment on schema public is 'mine'", DENIED),
     ("copy (select 1) to program 'id'", DENIED),
     ("copy (select 1) to '/tmp/mine'", DENIED),
     ("select lo_import('/etc/hostname')", DENIED),
@@ -78,7 +77,6 @@ ANYWHERE = [
     ("select * from pg_ls_waldir()", DENIED),
     ("select pg_current_logfile()", DENIED),
     ("select pg_reload_conf()", DENIED),
-    ("select pg_switch_wal()", DENIED),
     ("select * from pg_create_physical_replication_slot('mine')", DENIED),
     ("select dblink('dbname=postgres', 'select 1')", "42883"),  # the extension is not there
     ("select * from pg_authid", DENIED),
@@ -88,7 +86,6 @@ ANYWHERE = [
     ("select * from pg_largeobject", DENIED),
     ("select * from pg_hba_file_rules", DENIED),
     ("select * from pg_file_settings", DENIED),
-    ("select * from pg_user_mapping", DENIED),
     ("select * from pg_subscription", DENIED),
 ]
 # Refused to the roles that work in the main database.
