@@ -22,7 +22,7 @@ from hub.crypto.keyring import Keyring
 from hub.crypto.providers import FileRootKey
 from hub.datasets import DATASETS
 from hub.db import Database, connect, migrate, read_secrets, risky_settings, secret_file, transaction
-from hub.errors import HubError
+from hub.errors import HubError, Refused
 from hub.identity import organisations
 from hub.identity.server import TokenServer
 from hub.identity.token_key import TokenKey
@@ -59,7 +59,13 @@ def open_root_key(settings: Settings) -> FileRootKey:
     else:
         passphrase = secret_file(folder / "root.passphrase").hex()
     path: Path = folder / "root.key"
-    return FileRootKey.open(path, passphrase) if path.exists() else FileRootKey.create(path, passphrase)
+    if not path.exists():
+        try:
+            return FileRootKey.create(path, passphrase)
+        except Refused:
+            if not path.exists():
+                raise  # else: a process that started together with this one was first
+    return FileRootKey.open(path, passphrase)
 
 
 def open_database(settings: Settings, addresses: Addresses) -> Database:

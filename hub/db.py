@@ -5,11 +5,10 @@ reaches nothing but the keys database.
 """
 
 import hmac
-import os
 import secrets
 import select
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hub.errors import Refused, Unavailable
+from hub.private_file import write_new
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 ROLES = ("hub_reader", "hub_writer", "hub_auditor")
@@ -77,13 +77,9 @@ def secret_file(path: Path) -> bytes:
     """32 random bytes kept at `path` (mode 0600), made on first use."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(32))
+        if not path.exists():
+            with suppress(FileExistsError):  # a process that started together with this one was first
+                write_new(path, secrets.token_bytes(32))
         if path.stat().st_mode & 0o077:
             raise Refused(f"{path} can be read by other users; make it mode 0600")
         return path.read_bytes()

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from hub.errors import Refused, Tampered
+from hub.private_file import write_new
 
 Random = Callable[[int], bytes]
 
@@ -114,15 +115,7 @@ def _read_private(path: Path) -> bytes:
 
 def _write_new(path: Path, content: bytes) -> None:
     try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)  # the name must survive a crash too, or every KEK is lost with it
-        finally:
-            os.close(directory)
+        write_new(path, content)
     except FileExistsError:
         raise Refused(f"The root key file {path} exists already and is never overwritten.") from None
     except OSError as error:

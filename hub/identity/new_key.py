@@ -1,12 +1,12 @@
 """A key pair for a client, made on the client's side."""
 
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from hub.errors import Conflict, InvalidRequest
+from hub.private_file import write_new
 
 
 def write(path: Path) -> Path:
@@ -19,8 +19,7 @@ def write(path: Path) -> Path:
     key = generate_private_key(SECP256R1())
     public = path.with_name(path.name + ".pub")
     try:
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        write_new(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     except FileExistsError:
         raise Conflict(f"{path} exists already; a key is never overwritten.") from None

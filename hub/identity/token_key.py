@@ -1,8 +1,8 @@
 """The hub's own signing key for access tokens: ES256, one PEM file that only the hub may read."""
 
 import os
-import secrets
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from joserfc.jwk import ECKey
 
 from hub.errors import Refused
+from hub.private_file import write_new
 
 
 @dataclass(frozen=True)
@@ -74,23 +75,9 @@ def jwks(key: TokenKey) -> dict[str, Any]:
 
 def _create(path: Path) -> None:
     pem = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        _publish(draft, path)
+        with suppress(FileExistsError):  # a process that started together with this one was first
+            write_new(path, pem)
     except OSError as error:
         raise Refused(f"The token key {path} cannot be created: {error.strerror}.") from None
-
-
-def _publish(draft: Path, path: Path) -> None:
-    """Links, rather than renames: whoever comes second must not replace the first one's key."""
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()

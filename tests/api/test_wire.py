@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.api.asking import GEOJSON, ITEMS, nothing_stored
 from tests.api.live import exchange, request, serving
@@ -111,6 +112,8 @@ def test_a_defect_is_told_to_nobody(
         raise RuntimeError("a canary")
 
     monkeypatch.setattr("hub.api.collections.page_query", broken)
+    # Whatever another test has bound the log to, here it goes to this test's standard output.
+    monkeypatch.setattr("hub.api.problems._log", structlog.wrap_logger(structlog.PrintLogger(), [structlog.processors.JSONRenderer()]))
     with caplog.at_level(logging.DEBUG):
         status, got, body = exchange(port, request("GET", ITEMS, partners.bearer("health", "research")))
     assert (status, got["content-type"]) == (500, "application/problem+json")

@@ -47,6 +47,13 @@ def main() -> None:
         )
         (ROOT / "soak.json").write_text(json.dumps(results, indent=1, default=str) + "\n")
         print(json.dumps(results[-1], indent=1, default=str), flush=True)
+    if any(_wrong(result["found"]) for result in results):
+        raise SystemExit("soak: something was found; see soak.json")
+
+
+def _wrong(found: dict[str, Any]) -> bool:
+    """A difference, a fault, or a control that no longer notices."""
+    return bool(found.get("differences") or found.get("faults") or found.get("control_lost") == 0)
 
 
 main()
