@@ -20,11 +20,12 @@ from hub.api.services import Services
 from hub.app import Addresses, application, assemble
 from hub.audit.leaf import By
 from hub.datasets import DATASETS
-from hub.identity import assertion, clients, organisations
+from hub.identity import clients, organisations
+from hub.identity.client_auth import ASSERTION_TYPE
 from hub.settings import Settings
+from tests import assertion
 
 BASE = "http://127.0.0.1:8000"
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class Clock:

@@ -14,11 +14,11 @@ from authlib.oauth2.rfc6749 import InvalidClientError
 from sqlalchemy import Engine
 
 from hub.identity import clients, jws, keys
-from hub.identity.assertion import ASSERTION_TYPE
 from hub.identity.clients import Client
 from hub.identity.jws import Doubtful
 from hub.identity.replay import Replays
 
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 MAX_LIFETIME_S = 300
 SKEW_S = 60  # how far a partner's clock may be off
 MAX_JTI = 128

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from joserfc import jws, jwt
 from joserfc.jwk import ECKey
 
-from hub.identity import assertion, clients
+from hub.identity import clients
+from tests import assertion
 from tests.api.asking import ITEMS, bearer, nothing_stored, problem, send
 from tests.world import ASSERTION_TYPE, BASE, World, feature
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from hub.identity import assertion
+from tests import assertion
 from tests.faults.stand import PROVIDERS, READERS, Stand
 from tests.world import ASSERTION_TYPE, BASE
 

@@ -61,7 +61,15 @@ class Stand:
 
 
 def _connect(url: sa.URL) -> Any:
-    return psycopg2.connect(host=url.host, port=url.port, user=url.username, password=url.password, dbname=url.database)
+    """A connection; a server that is still recovering from what was done to it is waited for."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            return psycopg2.connect(host=url.host, port=url.port, user=url.username, password=url.password, dbname=url.database)
+        except psycopg2.OperationalError as error:
+            if not any(said in str(error) for said in ("recovery mode", "starting up", "not yet accepting")) or time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 def _run(url: sa.URL, statement: str, arguments: Any = None) -> list[tuple[Any, ...]]:

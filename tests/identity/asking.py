@@ -2,7 +2,7 @@
 
 import base64
 
-from hub.identity.assertion import ASSERTION_TYPE
+from hub.identity.client_auth import ASSERTION_TYPE
 from hub.identity.server import Issued
 
 from .forgery import PURPOSE

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from hub import db
 from hub.identity import clients, organisations
-from hub.identity.assertion import ASSERTION_TYPE
+from hub.identity.client_auth import ASSERTION_TYPE
 from hub.identity.server import Issued, TokenServer
 from hub.identity.tokens import TokenKey
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from hub.errors import InvalidRequest, NotAuthenticated, Refused, Unavailable
-from hub.identity import assertion
 from hub.identity.server import Issued, TokenServer
 from hub.identity.tokens import TokenKey, Verifier
+from tests import assertion
 
 from .asking import decoded, refused, token_form
 from .conftest import Clock

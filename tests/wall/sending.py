@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
-from hub.identity import assertion
+from tests import assertion
 from tests.world import BASE, World
 
 MAX_PAGES = 8

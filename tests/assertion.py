@@ -1,4 +1,4 @@
-"""The client's side of `private_key_jwt` (RFC 7523): the short-lived JWT a program proves itself with."""
+"""A partner's side of `private_key_jwt` (RFC 7523): the short-lived JWT a program proves itself with."""
 
 import secrets
 from datetime import datetime
@@ -15,7 +15,6 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from hub.errors import InvalidRequest
 from hub.identity.keys import ALGORITHMS, Key
 
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LIFETIME_S = 60
 
 
