@@ -16,6 +16,7 @@ from hub.sharing.statements import NIL
 
 SEEK_SHARE = 0.04  # below this share of the dataset a reader's own rows are fewer than those a walk would pass over
 SEEK_KEYS = 4_000
+SEEK_RATE = 0.2  # one key of the index costs as much as walking past five records
 TIME_SPAN = timedelta(days=8)
 TIME_CELLS = 200  # an area of fewer cells is walked: reading its cells beats reading and sorting the whole period
 

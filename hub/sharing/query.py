@@ -28,7 +28,7 @@ from hub.sharing import cursor
 from hub.sharing.context import Admission, Reach, releases, seal
 from hub.sharing.disclosure import Disclosure, Row, Writer, row
 from hub.sharing.live import LiveGrant, Policies, Policy
-from hub.sharing.paths import SEEK_KEYS, SEEK_SHARE, Query, areas_of, cells_of, is_time_path, remaining
+from hub.sharing.paths import SEEK_KEYS, SEEK_RATE, SEEK_SHARE, Query, areas_of, cells_of, is_time_path, remaining
 from hub.sharing.statements import NIL, Shape, Statements, array, page_arguments
 
 RETRIES = 3
@@ -170,8 +170,8 @@ class Querying:
 
     def _walk(self, session: _Session, query: Query, left: list[CellRange], after: UUID, wanted: int) -> list[Row]:
         arguments = self._arguments(query, left, after, wanted)
-        cells = cells_of(left) if query.box and self._sees_little(session) else None
-        if cells is None or len(cells) * len(session.grants) > SEEK_KEYS:
+        cells = cells_of(left) if query.box else None
+        if cells is None or not self._sees_little(session, len(cells) * len(session.grants), wanted):
             return self._execute(session, "walk", arguments, Reach())
         keys = [grant.id << 32 | cell for grant in session.grants for cell in cells]
         return self._execute(session, "seek", arguments, Reach(keys))
@@ -179,8 +179,10 @@ class Querying:
     def _arguments(self, query: Query, areas: Sequence[CellRange], after: UUID, wanted: int) -> list[object]:
         return page_arguments(self._dataset, areas, after, wanted, query.box, (query.since, query.until), query.values)
 
-    def _sees_little(self, session: _Session) -> bool:
-        return bool(session.policy.shares) and session.policy.share(session.grants) < SEEK_SHARE
+    def _sees_little(self, session: _Session, keys: int, wanted: int) -> bool:
+        """Whether looking up `keys` costs less than the records that a walk passes over before it has found what is `wanted`."""
+        share = session.policy.share(session.grants)
+        return bool(session.policy.shares) and share < SEEK_SHARE and keys <= SEEK_KEYS and keys * share <= SEEK_RATE * wanted
 
     def _time_arguments(self, query: Query, position: cursor.Position | None, wanted: int) -> list[object]:
         arguments = self._arguments(query, areas_of(query)[:1], position.id if position else NIL, wanted)
