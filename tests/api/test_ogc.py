@@ -1,5 +1,6 @@
 """OGC API – Features, Part 1: the abstract tests of its annex A that apply, each by its name there."""
 
+import os
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
@@ -24,7 +25,7 @@ def line(partners: World) -> World:
 
 
 def fits(value: Any, name: str) -> None:
-    if not FOLDER.is_dir():
+    if not FOLDER.is_dir() and not os.environ.get("CI"):
         pytest.skip("the shared test data are not beside this repository")
     assert faults(value, read(FOLDER / "schemas" / f"{name}.yaml")) == []
 

@@ -1,5 +1,6 @@
 """The OpenAPI document: it says what the hub answers, all of it, and nothing else."""
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -93,7 +94,7 @@ def test_every_operation_is_complete(document: dict[str, Any]) -> None:
 
 
 def test_the_parameters_are_those_of_the_standard(document: dict[str, Any]) -> None:
-    if not FOLDER.is_dir():
+    if not FOLDER.is_dir() and not os.environ.get("CI"):
         pytest.skip("the shared test data are not beside this repository")
     given = {p["name"]: p for p in document["paths"][ITEMS]["get"]["parameters"]}
     for name in ("bbox", "datetime", "limit"):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Sequence
 from hashlib import sha256
 
@@ -52,7 +53,7 @@ def test_the_reference_trees_have_their_roots(size: int, wanted: str) -> None:
 
 
 def test_the_published_vectors_name_the_same_leaves_and_roots() -> None:
-    if not VECTORS.is_dir():
+    if not VECTORS.is_dir() and not os.environ.get("CI"):
         pytest.skip("the shared test data are not beside this repository")
     checked = 0
     for path in VECTORS.rglob("happy-path.json"):

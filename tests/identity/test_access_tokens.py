@@ -321,8 +321,9 @@ def test_threads_that_share_a_verifier_never_see_each_others_token() -> None:
         assert sum(pool.map(mixed_up, range(24))) == 0
 
 
-def test_a_remembered_token_costs_microseconds() -> None:
+def test_a_remembered_token_costs_a_fraction_of_a_new_one() -> None:
     verifier, header = Verifier(ISSUER, AUDIENCE, KEY.public), f"Bearer {token()}"
+    strange = Verifier(ISSUER, AUDIENCE, KEY.public, keep=0)
 
     def microseconds(call: Callable[[], object], times: int) -> float:
         start = time.perf_counter()
@@ -331,8 +332,10 @@ def test_a_remembered_token_costs_microseconds() -> None:
         return (time.perf_counter() - start) / times * 1e6
 
     verifier.verify(header, NOW)
-    # The best of many short rounds: the machine may be busy with something else.
-    assert min(microseconds(lambda: verifier.verify(header, NOW), 100) for _ in range(50)) <= 10
+    # Compared within one run, the best of many short rounds each: the machine may be slow, or busy with something else.
+    remembered = min(microseconds(lambda: verifier.verify(header, NOW), 20) for _ in range(50))
+    new = min(microseconds(lambda: strange.verify(header, NOW), 5) for _ in range(20))
+    assert remembered < new / 4
 
 
 def test_the_expiry_is_aware_and_in_utc() -> None:
