@@ -8,11 +8,15 @@ HubError
 ├── NotShared         404  absent, or not shared with you: deliberately the same answer
 ├── NoSuchResource    404  a path the hub doesn't have (says nothing about records)
 ├── Conflict          409  the record changed meanwhile
+├── PreconditionFailed   412  If-Match names another revision than the current one
+├── PreconditionMissing  428  a change by id needs If-Match
 ├── TooLarge          413  the body is over the limit
 ├── WrongMediaType    415  the body's type isn't one the hub reads
 ├── Unavailable       503  a part the hub needs is down; nothing was opened
 ├── Tampered          500  a stored record or seal does not verify: stop, do not guess
 ├── InvalidPolicy     422  an MOU file that the hub refuses to load
+├── InvalidMapping    422  a mapping that the hub refuses to read
+├── InvalidFile       422  a file that can't be read as its mapping says; what was read before stays
 └── Refused           500  the hub refuses to start (a doubtful setting, an old server, a missing extension)
 """
 
@@ -76,6 +80,14 @@ class Conflict(HubError):
     status, slug, title = 409, "conflict", "The record changed meanwhile"
 
 
+class PreconditionFailed(HubError):
+    status, slug, title = 412, "precondition-failed", "The record is at another revision"
+
+
+class PreconditionMissing(HubError):
+    status, slug, title = 428, "precondition-missing", "The revision to change must be named"
+
+
 class TooLarge(HubError):
     status, slug, title = 413, "too-large", "The body is too large"
 
@@ -94,6 +106,14 @@ class Tampered(HubError):
 
 class InvalidPolicy(HubError):
     status, slug, title = 422, "invalid-policy", "The MOU is not valid"
+
+
+class InvalidMapping(HubError):
+    status, slug, title = 422, "invalid-mapping", "The mapping is not valid"
+
+
+class InvalidFile(HubError):
+    status, slug, title = 422, "invalid-file", "The file can't be read as its mapping says"
 
 
 class Refused(HubError):
