@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from hub import __version__, localdb
-from hub.api import audit, collections, health, oauth, openapi, problems
+from hub.api import audit, collections, health, imports, oauth, openapi, problems, publish
 from hub.api.services import Services, Shared
 from hub.audit.failures import Failures
 from hub.audit.leaf import By
@@ -29,8 +29,10 @@ from hub.identity.token_key import TokenKey
 from hub.identity.tokens import AccessToken, Verifier
 from hub.logs import RequestLog, configure
 from hub.settings import Settings, read_settings
+from hub.sharing.imports import Imports
 from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.query import Querying
+from hub.sharing.replies import Replies
 
 _log = structlog.get_logger("hub.app")
 
@@ -84,15 +86,11 @@ def assemble(settings: Settings, addresses: Addresses, *, clock: Callable[[], da
     keyring = Keyring(open_root_key(settings), database.keys)
     key = TokenKey.load_or_create(settings.state_dir / "token.pem")
     log = Log(database.auditor)
-    shared = {
-        name: Shared(
-            name,
-            dataset,
-            Publishing(name, dataset, database.writer, keyring, clock, uuid4),
-            Querying(name, dataset, database.reader, keyring, database.secrets.context, settings.seal_ttl_s),
-        )
-        for name, dataset in DATASETS.items()
-    }
+    shared = {}
+    for name, dataset in DATASETS.items():
+        publishing = Publishing(name, dataset, database.writer, keyring, clock, uuid4)
+        querying = Querying(name, dataset, database.reader, keyring, database.secrets.context, settings.seal_ttl_s)
+        shared[name] = Shared(name, dataset, publishing, querying, Imports(publishing, database.writer, keyring, clock, uuid4))
     audience = f"{settings.base_url}/"
     called = Services(
         settings=settings,
@@ -104,6 +102,7 @@ def assemble(settings: Settings, addresses: Addresses, *, clock: Callable[[], da
         ),
         token_key=key,
         verifier=Verifier(settings.base_url, audience, key.public),
+        replies=Replies(database.writer, keyring),
         publisher=_publishers(database.writer),
         ready=_readiness(database, keyring),
         clock=clock,
@@ -149,7 +148,7 @@ def application(called: Services, close: Callable[[], None]) -> FastAPI:
     app.state.services = called
     app.add_middleware(problems.Defects)
     app.add_middleware(RequestLog)
-    for module in (health, oauth, collections, audit, openapi):
+    for module in (health, oauth, collections, publish, imports, audit, openapi):
         app.include_router(module.router())
     app.add_exception_handler(HubError, problems.of_hub_error)
     app.add_exception_handler(HTTPException, problems.of_http_exception)

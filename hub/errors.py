@@ -10,6 +10,7 @@ HubError
 ├── Conflict          409  the record changed meanwhile
 ├── PreconditionFailed   412  If-Match names another revision than the current one
 ├── PreconditionMissing  428  a change by id needs If-Match
+├── KeyReused         422  an Idempotency-Key came before, with another request
 ├── TooLarge          413  the body is over the limit
 ├── WrongMediaType    415  the body's type isn't one the hub reads
 ├── Unavailable       503  a part the hub needs is down; nothing was opened
@@ -20,7 +21,7 @@ HubError
 └── Refused           500  the hub refuses to start (a doubtful setting, an old server, a missing extension)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -39,9 +40,12 @@ class HubError(Exception):
     slug = "internal"
     title = "The hub could not answer"
 
-    def __init__(self, detail: str, *, field: str | None = None, problems: Sequence[Problem] = ()) -> None:
+    def __init__(
+        self, detail: str, *, field: str | None = None, problems: Sequence[Problem] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.headers = headers or {}
         self.problems = tuple(problems) or ((Problem(field, detail),) if field else ())
 
 
@@ -86,6 +90,10 @@ class PreconditionFailed(HubError):
 
 class PreconditionMissing(HubError):
     status, slug, title = 428, "precondition-missing", "The revision to change must be named"
+
+
+class KeyReused(HubError):
+    status, slug, title = 422, "key-reused", "The Idempotency-Key was used for another request"
 
 
 class TooLarge(HubError):

@@ -1,10 +1,11 @@
 """Dataset → PostGIS tables, and every other table of the hub: the metadata that Alembic reads.
 
 A dataset `incidents` has three tables: `incidents` (current revisions, what the released view shows), `incidents_history`
-(former ones) and `incidents_inbox` (a batch on its way in; sealed fields are ciphertext there too). Columns follow the marks:
-a clear field is a column of its name, a sealed one `<name>_sealed`, the place three cell centres and a sealed exact point.
+(former ones) and `incidents_withdrawn` (a tombstone for each withdrawal: no values). Columns follow the marks: a clear field is a
+column of its name, a sealed one `<name>_sealed`, the place three cell centres and a sealed exact point.
 """
 
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -118,6 +119,52 @@ sa.Index("audit_leaves_owner_at", audit_leaves.c.owner, audit_leaves.c.at.desc()
 sa.Index("audit_leaves_at", audit_leaves.c.at.desc())
 sa.Index("audit_leaves_extent", audit_leaves.c.extent, postgresql_using="gist")
 
+imports = sa.Table(
+    "imports",
+    metadata,
+    sa.Column("id", pg.UUID, primary_key=True),
+    sa.Column("provider", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("dataset", sa.SmallInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("dry_run", sa.Boolean, nullable=False),
+    sa.Column("order_mac", sa.LargeBinary, nullable=False),  # keyed: of the mapping and the file's digest
+    sa.Column("digest_mac", sa.LargeBinary),
+    sa.Column("order_sealed", sa.LargeBinary),  # gone when the import ends
+    sa.Column("length", sa.BigInteger),
+    sa.Column("position", pg.JSONB, nullable=False),
+    sa.Column("counts", pg.JSONB, nullable=False),
+    sa.Column("problem", pg.JSONB),
+    now_column("created_at"),
+    now_column("updated_at"),
+    sa.CheckConstraint("state in ('open', 'done', 'failed', 'cancelled')", name="imports_state"),
+)
+sa.Index("imports_provider", imports.c.provider, imports.c.created_at.desc())
+import_batches = sa.Table(
+    "import_batches",
+    metadata,
+    sa.Column("import", pg.UUID, sa.ForeignKey(imports.c.id, ondelete="CASCADE"), primary_key=True),
+    sa.Column("first_row", sa.BigInteger, primary_key=True),
+    sa.Column("outcomes", sa.Text, nullable=False),  # a letter for each row
+    sa.Column("revisions", pg.ARRAY(sa.BigInteger), nullable=False),  # of the rows that were not refused
+    sa.Column("notes", pg.JSONB, nullable=False),
+    sa.Column("equals", sa.LargeBinary, nullable=False),  # 8 bytes a row whose external id is a keyed hash; gone when the import ends
+    sa.Column("event", pg.UUID),
+    sa.Column("leaf", sa.Text),
+)
+replies = sa.Table(
+    "replies",
+    metadata,
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("key_mac", sa.LargeBinary, primary_key=True),
+    sa.Column("request_mac", sa.LargeBinary, nullable=False),  # keyed: a plain hash of a short body could be guessed by trying
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("headers", pg.JSONB, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    now_column("at"),
+)
+sa.Index("replies_at", replies.c.at)
+
 kek = sa.Table(
     "kek",
     keys_metadata,
@@ -136,18 +183,20 @@ dek = sa.Table(
     sa.Column("record", pg.UUID, primary_key=True),
     sa.Column("class", sa.SmallInteger, primary_key=True),
     sa.Column("rev", sa.Integer, primary_key=True),
-    sa.Column("kek_id", sa.Integer, sa.ForeignKey(kek.c.kek_id), nullable=False),
+    sa.Column("kek_id", sa.Integer, nullable=False),  # a trigger asks for the key once a statement; a foreign key would, once a row
     sa.Column("row", sa.LargeBinary, nullable=False),
     sa.CheckConstraint('octet_length("row") = 98', name="dek_row"),
 )
 sa.Index("dek_kek", dek.c.kek_id)
 
 
+@cache
 def clear_fields(dataset: type[Record]) -> tuple[Field, ...]:
     """The fields that are columns of their own name, in the order of their numbers."""
     return tuple(f for f in sorted(dataset.fields, key=lambda f: f.number) if f.kind in CLEAR_TYPES)
 
 
+@cache
 def sealed_fields(dataset: type[Record]) -> tuple[Field, ...]:
     """The fields that are stored as ciphertext, the exact place among them, in the order of their numbers."""
     return tuple(f for f in sorted(dataset.fields, key=lambda f: f.number) if f.kind in ("sealed", "place"))
@@ -169,7 +218,7 @@ def _revision_columns(dataset: type[Record]) -> list["sa.Column[Any]"]:
     cells = [sa.Column(c, Geometry("POINT", srid=4326, spatial_index=False), nullable=False) for c in CELL_COLUMNS.values()]
     return [
         sa.Column("revision_no", sa.BigInteger, nullable=False, unique=True),
-        sa.Column("provider", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+        sa.Column("provider", sa.Integer, nullable=False),  # no foreign key: the store asks once a batch, not once a row
         sa.Column("content_mac", sa.LargeBinary, nullable=False),
         sa.Column("k2", sa.Integer, nullable=False),
         *cells,
@@ -179,9 +228,9 @@ def _revision_columns(dataset: type[Record]) -> list["sa.Column[Any]"]:
 
 
 def tables_of(name: str, dataset: type[Record]) -> tuple[sa.Table, sa.Table, sa.Table]:
-    """The current, history and inbox tables of a dataset, made on first use."""
+    """The current, history and withdrawn tables of a dataset, made on first use."""
     if f"{SCHEMA}.{name}" in metadata.tables:
-        found = [metadata.tables[f"{SCHEMA}.{name}{part}"] for part in ("", "_history", "_inbox")]
+        found = [metadata.tables[f"{SCHEMA}.{name}{part}"] for part in ("", "_history", "_withdrawn")]
         return found[0], found[1], found[2]
     current = sa.Table(
         name,
@@ -201,17 +250,16 @@ def tables_of(name: str, dataset: type[Record]) -> tuple[sa.Table, sa.Table, sa.
         sa.Column("rev", sa.Integer, primary_key=True),
         *_revision_columns(dataset),
     )
-    inbox = sa.Table(
-        f"{name}_inbox",
+    withdrawn = sa.Table(
+        f"{name}_withdrawn",
         metadata,
-        sa.Column("batch", pg.UUID, primary_key=True),
-        sa.Column("ordinal", sa.Integer, primary_key=True),
-        sa.Column("id", pg.UUID, nullable=False),
-        sa.Column("rev", sa.Integer, nullable=False),
-        sa.Column("content_mac", sa.LargeBinary, nullable=False),
-        sa.Column("cell_row", sa.Integer, nullable=False),
-        sa.Column("cell_column", sa.Integer, nullable=False),
-        *_value_columns(dataset),
-        prefixes=["UNLOGGED"],
+        sa.Column("id", pg.UUID, primary_key=True),
+        sa.Column("rev", sa.Integer, primary_key=True),
+        sa.Column("revision_no", sa.BigInteger, nullable=False, unique=True),
+        sa.Column("provider", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+        sa.Column("external_id", sa.Text, nullable=False),
+        sa.Column("released", pg.ARRAY(sa.Integer), nullable=False),  # who could see it until then, for notices of withdrawal
+        now_column("withdrawn_at"),
     )
-    return current, history, inbox
+    sa.Index(f"{name}_withdrawn_external_id", withdrawn.c.provider, withdrawn.c.external_id)
+    return current, history, withdrawn

@@ -106,7 +106,8 @@ def generated(databases: Callable[[], tuple[sa.URL, sa.URL]]) -> sa.URL:
         for name, dataset in DATASETS.items():
             tables_of(name, dataset)
         metadata.create_all(connection)
-        connection.exec_driver_sql((VERSIONS / "0001_core.sql").read_text().replace("%", "%%"))
+        for core in sorted(VERSIONS.glob("*_core.sql")):
+            connection.exec_driver_sql(core.read_text().replace("%", "%%"))
         connection.exec_driver_sql(geometry_sql().replace("%", "%%"))
         for name, dataset in DATASETS.items():
             connection.exec_driver_sql(dataset_sql(name, dataset).replace("%", "%%"))

@@ -6,17 +6,13 @@ from urllib.parse import urlencode
 
 import orjson
 from fastapi import APIRouter
-from fastapi.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.api.features import MEDIA_TYPES, read_features
 from hub.api.openapi import GEOJSON
 from hub.api.parameters import only, page_query, record_id
 from hub.api.services import READ, Shared, authorise, reader_of, refusals_logged, services
 from hub.audit.leaf import instant
-from hub.errors import InvalidRequest, TooLarge, WrongMediaType
-from hub.sharing.publish import Published
 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 CONFORMS_TO = [f"http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/{name}" for name in ("core", "oas30", "geojson")]
@@ -128,67 +124,6 @@ def item(request: Request) -> Response:
     return Response(feature[:-1].encode() + b',"links":' + orjson.dumps(links) + b"}", 200, NO_STORE, GEOJSON)
 
 
-async def publish(request: Request) -> Response:
-    """Takes a Feature or FeatureCollection; all of it lands, or nothing."""
-    called = services(request)
-    shared = called.shared(request.path_params["name"])
-    token, by = await run_in_threadpool(authorise, request, "publish")
-    only(request, ())
-    _check_media_type(request)
-    body = await read_body(request, called.settings.max_body_bytes)
-
-    def run() -> Published:
-        records = read_features(body, shared.dataset, called.settings.max_features)
-        with refusals_logged(called, token, by):
-            return shared.publishing.publish(called.publisher(token, by), records)
-
-    published = await run_in_threadpool(run)
-    created = any(r.outcome == "created" for r in published.receipts)
-    return _json(_receipt(published), 201 if created else 200)
-
-
-def _receipt(published: Published) -> dict[str, Any]:
-    return {
-        "event": str(published.event),
-        "leaf": published.leaf,
-        "records": [
-            {"external_id": r.external_id, "id": str(r.id), "revision": r.rev, "revision_no": r.revision_no, "outcome": r.outcome}
-            for r in published.receipts
-        ],
-    }
-
-
-def _check_media_type(request: Request) -> None:
-    given = request.headers.get("content-type", "")
-    if given.split(";")[0].strip().lower() not in MEDIA_TYPES:
-        raise WrongMediaType(f"Send {' or '.join(MEDIA_TYPES)}, not {given[:100] or 'a body without Content-Type'}.", field="Content-Type")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise WrongMediaType("A compressed body is not read here.", field="Content-Encoding")
-
-
-async def read_body(request: Request, most: int) -> bytes:
-    """The body, given up as soon as it is over `most` bytes.
-
-    Raises:
-        TooLarge, InvalidRequest
-    """
-    length = request.headers.get("content-length", "0")
-    if not (length.isascii() and length.isdigit()):
-        raise InvalidRequest("Content-Length is not a number.", field="Content-Length")
-    if len(length) > 20 or int(length) > most:
-        raise TooLarge(f"The body is over {most:,} bytes.", field="body")
-    parts, size = [], 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise TooLarge(f"The body is over {most:,} bytes.", field="body")
-            parts.append(part)
-    except ClientDisconnect:
-        raise InvalidRequest("The body ended before its Content-Length.", field="body") from None
-    return b"".join(parts)
-
-
 def router() -> APIRouter:
     """The routes. The OpenAPI document (hub/api/openapi.py) lists each dataset's literally, where clients look for them."""
     routes = APIRouter(include_in_schema=False)
@@ -197,6 +132,5 @@ def router() -> APIRouter:
     routes.add_api_route("/collections", collections, methods=READ)
     routes.add_api_route("/collections/{name}", collection, methods=READ)
     routes.add_api_route("/collections/{name}/items", items, methods=READ)
-    routes.add_api_route("/collections/{name}/items", publish, methods=["POST"])
     routes.add_api_route("/collections/{name}/items/{id}", item, methods=READ)
     return routes

@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.api.collections import read_body
+from hub.api.bodies import read_body
 from hub.api.parameters import only
 from hub.api.services import READ, Services, services, source_of
 from hub.audit.leaf import By

@@ -10,9 +10,14 @@ from starlette.responses import Response
 from hub import __version__
 from hub.api.services import READ, Services, services
 from hub.records import Record
+from hub.sharing.imports import OUTCOMES
 from hub.sharing.statements import filterable
 
 GEOJSON = "application/geo+json"
+JSON = "application/json"
+UUID_TEXT = {"type": "string", "format": "uuid"}
+WRITE_BARE = (200, 400, 401, 403, 409, 413, 415, 422, 503)
+WRITE = (201, *WRITE_BARE)
 MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
 _PROBLEM = {
     "description": "A problem (RFC 9457)",
@@ -85,12 +90,16 @@ def document(called: Services) -> dict[str, Any]:
 
 
 def _dataset_paths(name: str, dataset: type[Record], max_limit: int) -> dict[str, Any]:
-    record_id = _parameter("id", "The record's id", {"type": "string", "format": "uuid"}, where="path")
-    read, write = (200, 400, 401, 403, 503), (200, 201, 400, 401, 403, 409, 413, 415, 422, 503)
+    record_id = _parameter("id", "The record's id", UUID_TEXT, where="path")
+    read, once = (200, 400, 401, 403, 503), [_header("Idempotency-Key", "Carried out once: the same key and request get the same answer.")]
+    match = _header("If-Match", "The revision to change, as an entity tag, or `*` (RFC 9110).")
     post = _secured(
-        _operation(f"publish_{name}", "Publish a Feature or FeatureCollection: all of it lands, or nothing", statuses=write), "publish", []
+        _operation(f"publish_{name}", "Publish a Feature or FeatureCollection: all of it lands, or nothing", statuses=WRITE),
+        "publish",
+        once,
     )
-    post["requestBody"] = {"required": True, "content": {GEOJSON: {"schema": {"type": "object"}}}}
+    put = _operation(f"replace_{name}", "Publish the next revision of a record of one's own", statuses=(*WRITE, 404, 412, 428))
+    delete = _operation(f"withdraw_{name}", "Take a record of one's own back", statuses=(*WRITE_BARE, 404, 412, 428))
     return {
         f"/collections/{name}": {"get": _operation(f"describe_{name}", f"The collection {name}")},
         f"/collections/{name}/items": {
@@ -99,12 +108,57 @@ def _dataset_paths(name: str, dataset: type[Record], max_limit: int) -> dict[str
                 "query",
                 _items_parameters(dataset, max_limit),
             ),
-            "post": post,
+            "post": post | _body(GEOJSON),
         },
         f"/collections/{name}/items/{{id}}": {
             "get": _secured(_operation(f"item_{name}", "One record", GEOJSON, (*read, 404)), "query", [record_id]),
+            "put": _secured(put, "publish", [record_id, match, *once]) | _body(GEOJSON),
+            "delete": _secured(delete, "publish", [record_id, match, *once]),
+        },
+        **_import_paths(name),
+    }
+
+
+def _import_paths(name: str) -> dict[str, Any]:
+    """Imports of whole files (hub/api/imports.py)."""
+    import_id, here = _parameter("id", "The import's id", UUID_TEXT, where="path"), f"/collections/{name}/imports"
+    once = [_header("Idempotency-Key", "Carried out once: the same key and request get the same answer.")]
+    outcome = {"type": "string", "enum": list(OUTCOMES.values())}
+    part = [
+        _header("Upload-Offset", "Where in the file this part begins, in bytes."),
+        _header("Upload-Complete", "?1: the file ends with this part; ?0: more follows. Needed where no length was announced."),
+        _header("Repr-Digest", "The whole file's SHA-256, `sha-256=:…:` (RFC 9530). Needed to go on."),
+    ]
+
+    def of(statuses: tuple[int, ...], operation: str, summary: str, parameters: list[dict[str, Any]], media: str = JSON) -> dict[str, Any]:
+        return _secured(_operation(f"{operation}_{name}", summary, media, (200, 400, 401, 403, 503, *statuses)), "publish", parameters)
+
+    return {
+        here: {
+            "get": of((), "imports", "Your imports, newest first", []),
+            "post": of((201, 409, 413, 415, 422), "import", "Open an import of a file, or go on with the one that is open for it", once)
+            | _body(JSON),
+        },
+        f"{here}/{{id}}": {
+            "get": of((404,), "import_state", "How an import stands", [import_id]),
+            "patch": of((404, 409, 415, 422), "import_part", "Send the next part of the file", [import_id, *part])
+            | _body("application/octet-stream"),
+            "delete": of((404, 409), "import_cancel", "Cancel an import; what landed stays", [import_id]),
+        },
+        f"{here}/{{id}}/verdicts": {
+            "get": of(
+                (404,),
+                "import_verdicts",
+                "The verdict of each row, one JSON object a line",
+                [import_id, _parameter("outcome", "Only rows with this outcome.", outcome)],
+                "application/x-ndjson",
+            ),
         },
     }
+
+
+def _body(media: str) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {media: {"schema": {"type": "object"}}}}}
 
 
 def _operation(name: str, summary: str, media: str = "application/json", statuses: tuple[int, ...] = (200, 400)) -> dict[str, Any]:
@@ -127,6 +181,10 @@ def _token() -> dict[str, Any]:
 def _parameter(name: str, description: str, schema: dict[str, Any], *, where: str = "query") -> dict[str, Any]:
     style = {"style": "form", "explode": False} if where == "query" else {}
     return {"name": name, "in": where, "required": where == "path", "description": description, "schema": schema, **style}
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return _parameter(name, description, {"type": "string"}, where="header")
 
 
 def _items_parameters(dataset: type[Record], max_limit: int) -> list[dict[str, Any]]:
@@ -159,7 +217,7 @@ def _audit_parameters() -> list[dict[str, Any]]:
         _parameter("datetime", "A time, or from/until with `..` for an open end (RFC 3339).", text),
         _parameter("organisation", "Who did it (slug).", text),
         _parameter("owner", "Whose data it was about (slug); an owner may name itself alone.", text),
-        _parameter("type", "query, publish, token, refusal, mou-loaded, audit, unauthenticated.", text),
+        _parameter("type", "query, publish, withdraw, import, token, refusal, mou-loaded, audit, unauthenticated.", text),
         _parameter("record", "The id of a record: leaves that stored or disclosed it.", text | {"format": "uuid"}),
         _parameter("before", "Leaves older than this one: follow the link `next`.", {"type": "integer"}),
         _parameter("limit", "Leaves on a page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),

@@ -26,7 +26,7 @@ def answer(status: int, slug: str, title: str, detail: str, **more: Any) -> Resp
 def of_hub_error(request: Request, error: Exception) -> Response:
     """The answer to an error that the hub raised on purpose."""
     assert isinstance(error, HubError)
-    headers = {}
+    headers = dict(error.headers)
     if isinstance(error, NotAuthenticated):
         # RFC 6750 §3.1: who brought no token at all is told no error code.
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if "authorization" in request.headers else "Bearer"
@@ -53,7 +53,7 @@ def of_http_exception(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     # All of the path's routes (RFC 9110 §15.5.6): the router's own answer names those of the first alone.
-    tried = ({**request.scope, "method": method} for method in ("GET", "HEAD", "POST"))
+    tried = ({**request.scope, "method": method} for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
     return [scope["method"] for scope in tried if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)]
 
 

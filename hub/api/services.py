@@ -18,8 +18,10 @@ from hub.identity.token_key import TokenKey
 from hub.identity.tokens import AccessToken, Verifier
 from hub.records import Record
 from hub.settings import Settings
+from hub.sharing.imports import Imports
 from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.query import Querying, Reader
+from hub.sharing.replies import Replies
 
 READ = ["GET", "HEAD"]  # RFC 9110 §9.1: HEAD is not optional; it is decided and logged like the GET it stands for
 
@@ -32,6 +34,7 @@ class Shared:
     dataset: type[Record]
     publishing: Publishing
     querying: Querying
+    imports: Imports
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Services:
     tokens: TokenServer
     token_key: TokenKey
     verifier: Verifier
+    replies: Replies
     publisher: Callable[[AccessToken, By], Publisher]
     ready: Callable[[], None]
     clock: Callable[[], datetime]

@@ -25,9 +25,9 @@ from ruamel.yaml.nodes import Node
 from hub.errors import InvalidPolicy, Problem
 from hub.policy.conditions import CONDITIONS, Condition, Within
 from hub.policy.treatments import WITHHOLD, Treatment, read_treatment
-from hub.policy.yamlfile import line_of, nodes_of, read_yaml
 from hub.records import Field as CatalogueField
 from hub.records import Record
+from hub.yamlfile import mark_of, nodes_of, read_yaml
 
 WINDOW_FIELD = "occurred_at"  # what `occurred: {lookback, embargo}` tests
 MAX_PROBLEMS = 100  # told of one file; the rest shows when these are mended
@@ -193,7 +193,7 @@ def read_mou(source: bytes, datasets: Mapping[str, type[Record]]) -> Mou:
     Raises:
         InvalidPolicy: with one Problem for each thing wrong, naming its place in the file, its line and the reason.
     """
-    data = read_yaml(source)
+    data = read_yaml(source, "MOU", InvalidPolicy)
     try:
         mou = Mou.model_validate(data, context={"datasets": datasets})
     except ValidationError as error:
@@ -304,5 +304,5 @@ def _placed(place: tuple[int | str, ...], message: str) -> tuple[tuple[int | str
 
 def _problem(nodes: Node | None, place: tuple[int | str, ...], reason: str) -> Problem:
     path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".") or "the file"
-    line = line_of(nodes, place)
-    return Problem(path, f"{reason} (line {line})" if line else reason)
+    mark = mark_of(nodes, place)
+    return Problem(path, f"{reason} (line {mark.line})" if mark else reason)

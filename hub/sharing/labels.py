@@ -4,7 +4,7 @@ A rule is a row of `<dataset>_rules`: the grant's conditions as columns, so that
 the ids of the grants whose rule a record meets, ascending. This module writes their text; migrations hold it frozen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from hub.policy.conditions import CONDITIONS, Condition
 from hub.records import Field, Record
@@ -39,18 +39,25 @@ def label_parameters(dataset: type[Record]) -> list[tuple[str, str]]:
     return clear + [(column, "public.geometry") for column in CELL_COLUMNS.values()]
 
 
-def label_sql(name: str, dataset: type[Record]) -> str:
-    """The function that labels a record; `p_only` narrows it to some grants. A place is tested at the grant's own grid."""
-    parameters = "".join(f", p_{n} {t}" for n, t in label_parameters(dataset))
-    cells = " ".join(f"when {m} then p_{column}" for m, column in CELL_COLUMNS.items())
+def labels_of(name: str, dataset: type[Record], provider: str, value: Callable[[str], str], more: str = "") -> str:
+    """What a record is labelled with, as the rest of a SELECT: `provider` and `value(column)` are SQL for its values. A place is
+    tested at the grant's own grid. The store writes it out, because a function would be started once for every row.
+    """
+    cells = " ".join(f"when {m} then {value(column)}" for m, column in CELL_COLUMNS.items())
     tests = "".join(
-        "\n    and " + c.sql(f"r.{c.column(f)}", f"(case r.grid_m {cells} end)" if f.kind == "place" else f"p_{f.name}")
+        "\n    and " + c.sql(f"r.{c.column(f)}", f"(case r.grid_m {cells} end)" if f.kind == "place" else value(f.name))
         for f, c in rule_columns(dataset)
     )
+    return f"""coalesce(array_agg(r.grant_id order by r.grant_id), '{{}}') from {SCHEMA}.{name}_rules r
+  where r.provider = {provider}{more}{tests}"""
+
+
+def label_sql(name: str, dataset: type[Record]) -> str:
+    """The function that labels a record; `p_only` narrows it to some grants."""
+    parameters = "".join(f", p_{n} {t}" for n, t in label_parameters(dataset))
     return f"""
 create function {SCHEMA}.{name}_label(p_only int[], p_provider int{parameters}) returns int[]
 language sql stable parallel safe as $$
-  select coalesce(array_agg(r.grant_id order by r.grant_id), '{{}}') from {SCHEMA}.{name}_rules r
-  where r.provider = p_provider and (p_only is null or r.grant_id = any(p_only)){tests}
+  select {labels_of(name, dataset, "p_provider", lambda column: f"p_{column}", " and (p_only is null or r.grant_id = any(p_only))")}
 $$;
 """

@@ -1,15 +1,17 @@
 """Publish: a partner's records go in, sealed, labelled, logged, in one transaction (docs/decisions/0010).
 
-    lock the records of these external ids → seal what is new or changed (keys durable first) → store, label → leaf → commit
+    what is there of them → seal what is new or changed (keys durable first) → store, label → leaf → commit
 
-Nothing of a request is stored when any of it fails. An acknowledged record survives kill -9.
+Nothing of a batch is stored when any of it fails. An acknowledged record survives kill -9. Nothing is locked while fields are
+sealed: the store refuses a revision that is not the next, and then the batch is looked at anew, its records locked.
 """
 
 import hmac
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import psycopg2
@@ -20,10 +22,11 @@ from hub.audit.log import append
 from hub.audit.tree import root
 from hub.crypto.keyring import Keyring, Sealing
 from hub.db import Transaction, transaction
-from hub.errors import Conflict, InvalidRecord, NotAuthenticated, Problem
+from hub.errors import Conflict, InvalidRecord, NotAuthenticated, NotShared, PreconditionFailed, Problem
 from hub.geo import Box
 from hub.records import Record
-from hub.sharing.incoming import Incoming, Revision, inbox, incoming
+from hub.sharing.incoming import Incoming, Revision, columns, incoming
+from hub.sharing.stored import store_parameters
 
 RETRIES = 5
 BUCKET = "default"  # retention bucket, until MOUs carry retention
@@ -42,7 +45,7 @@ class Publisher:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of one record: outcome is created, updated or unchanged."""
+    """What became of one record: outcome is created, updated, unchanged or withdrawn."""
 
     external_id: str
     id: UUID
@@ -60,12 +63,28 @@ class Published:
     receipts: Sequence[Receipt]
 
 
+Finish = Callable[[Transaction, Published], None]
+"""Called within the transaction, after the leaf and before the commit: what it writes holds exactly when the records do."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
+    """The last revision of a record: in the store, or of an earlier row of the batch, whose number comes with the store."""
+
     id: UUID
     rev: int
-    revision_no: int
-    content_mac: bytes
+    revision_no: int | None
+    content_mac: bytes | None  # None: withdrawn
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a batch comes to. `waves`: revisions to store one wave after the other, since one record may come twice; `rows`: for each
+    of the batch its outcome and the revision, new or known, that holds its content.
+    """
+
+    waves: Sequence[list[Revision]]
+    rows: Sequence[tuple[str, _Known]]
 
 
 @dataclass(frozen=True)
@@ -79,7 +98,7 @@ class Publishing:
     clock: Callable[[], datetime]
     random_id: Callable[[], UUID]
 
-    def publish(self, publisher: Publisher, records: Sequence[Record]) -> Published:
+    def publish(self, publisher: Publisher, records: Sequence[Record], finish: Finish | None = None) -> Published:
         """Stores `records` (all of them or none) and gives the receipts in their order.
 
         Raises:
@@ -90,81 +109,211 @@ class Publishing:
         _refuse_swapped(publisher.area, records)
         batch = [incoming(r) for r in records]
         _refuse_twins(batch)
+        return self.store(publisher, batch, {"records": len(batch)}, finish=finish)
+
+    def replace(
+        self, publisher: Publisher, record_id: UUID, record: Record, revisions: Collection[int] | None, finish: Finish | None = None
+    ) -> Published:
+        """Stores a new revision of the record `record_id` if its current revision is among `revisions` (None: whichever it is).
+
+        Raises:
+            NotShared: the publisher has no such record.
+            PreconditionFailed: it is at another revision.
+            InvalidRecord: its external id is another record's; an external id never changes.
+        """
+        _refuse_swapped(publisher.area, [record])
+        batch = [incoming(record)]
+        known = self._current(publisher, record_id)
+        if known[0] != batch[0].external_id:
+            reason = "is not this record's: an external id never changes"
+            raise InvalidRecord(f"properties.external_id {reason}.", problems=[Problem("properties.external_id", reason)])
+        return self.store(publisher, batch, {"records": 1}, expected=revisions, finish=finish)
+
+    def withdraw(self, publisher: Publisher, record_id: UUID, revisions: Collection[int] | None, finish: Finish | None = None) -> Published:
+        """Takes a record back: nobody is shown it any more; a tombstone is its next revision. As for `replace`.
+
+        Raises:
+            NotShared, PreconditionFailed, Conflict, Unavailable
+        """
         for _ in range(RETRIES):
+            external_id, known = self._current(publisher, record_id)
+            _check(known, revisions)
             try:
-                return self._attempt(publisher, batch)
+                with transaction(self.engine) as tx:
+                    self.admit(tx, publisher, "begin; ")
+                    arguments = (publisher.number, str(record_id), known.rev)
+                    ((number,),) = tx.rows(f"select hub.{self.name}_withdraw(%s, %s::uuid, %s)", arguments)
+                    event = self.event("withdraw", publisher, {"records": 1})
+                    leaf = append(tx, event, [Share(publisher.slug, (), [number])])[0]
+                    receipt = Receipt(external_id, record_id, known.rev + 1, number, "withdrawn")
+                    return _committed(tx, Published(event.id, leaf.hash.hex(), [receipt]), finish)
+            except psycopg2.errors.SerializationFailure:
+                continue
+        raise Conflict("This record is being changed by another request; try again.")
+
+    def store(
+        self,
+        publisher: Publisher,
+        batch: Sequence[Incoming],
+        asked: Mapping[str, Any],
+        *,
+        expected: Collection[int] | None = None,
+        ready: Callable[[], None] = lambda: None,
+        finish: Finish | None = None,
+    ) -> Published:
+        """Stores `batch` in its order, all of it or nothing. `ready` is called when everything is sealed and the transaction is about
+        to begin; `expected` are the revisions that the records may be at.
+
+        Raises:
+            Conflict, PreconditionFailed, Unavailable
+        """
+        macs = [self.keyring.mac("content", publisher.uid, record.content) for record in batch]
+        for attempt in range(RETRIES):
+            try:
+                if attempt == 0:
+                    with transaction(self.engine) as tx:
+                        self.admit(tx, publisher)
+                        plan = self._plan(publisher, batch, macs, self._known(tx, publisher, batch), expected)
+                ready()
+                with transaction(self.engine) as tx:
+                    self.admit(tx, publisher, "begin; ")
+                    if attempt:
+                        self._lock(tx, publisher, batch)
+                        plan = self._plan(publisher, batch, macs, self._known(tx, publisher, batch), expected)
+                    return self._commit(tx, publisher, batch, plan, asked, finish)
             except psycopg2.errors.UniqueViolation:
                 continue  # somebody created the same external id meanwhile: now it is an update
             except (psycopg2.errors.SerializationFailure, psycopg2.errors.DeadlockDetected):
                 continue
         raise Conflict("These records are being changed by another request; try again.")
 
-    def _attempt(self, publisher: Publisher, batch: Sequence[Incoming]) -> Published:
+    def outcomes(self, publisher: Publisher, batch: Sequence[Incoming]) -> list[str]:
+        """What would become of `batch`; nothing is stored."""
+        macs = [self.keyring.mac("content", publisher.uid, record.content) for record in batch]
         with transaction(self.engine) as tx:
-            known = self._lock(tx, publisher, batch)
-            macs = [self.keyring.mac("content", publisher.uid, record.content) for record in batch]
-            changed = [
-                self._next(record, mac, known.get(record.external_id))
-                for record, mac in zip(batch, macs, strict=True)
-                if not _same(known.get(record.external_id), mac)
-            ]
-            revisions = self._sealed(publisher, changed)
-            numbers = self._store(tx, publisher, revisions)
-            event = self._event(publisher, batch)
-            leaf = self._log(tx, event, publisher, revisions, numbers)
-            tx.rows("commit")
-        return Published(event.id, leaf.hash.hex(), _receipts(batch, known, revisions, numbers))
+            self.admit(tx, publisher)
+            known = self._known(tx, publisher, batch)
+        return [outcome for outcome, _ in self._planned(known, batch, macs)[1]]
 
-    def _lock(self, tx: Transaction, publisher: Publisher, batch: Sequence[Incoming]) -> dict[str, _Known]:
-        ((active,),) = tx.rows("begin; select active from hub.admit(%s)", (publisher.by.client,))
+    def _current(self, publisher: Publisher, record_id: UUID) -> tuple[str, _Known]:
+        with transaction(self.engine) as tx:
+            self.admit(tx, publisher)
+            rows = tx.rows(f"select * from hub.{self.name}_known_id(%s, %s::uuid)", (publisher.number, str(record_id)))
+        if not rows:
+            raise NotShared
+        external_id, number, rev, revision_no, mac = rows[0]
+        return external_id, _Known(UUID(str(number)), rev, revision_no, bytes(mac))
+
+    def _known(self, tx: Transaction, publisher: Publisher, batch: Sequence[Incoming]) -> dict[str, _Known]:
+        rows = tx.rows(f"select * from hub.{self.name}_known(%s, %s)", (publisher.number, _names(batch)))
+        return {row[0]: _Known(UUID(str(row[1])), row[2], row[3], None if row[4] is None else bytes(row[4])) for row in rows}
+
+    def _lock(self, tx: Transaction, publisher: Publisher, batch: Sequence[Incoming]) -> None:
+        tx.rows(f"select hub.{self.name}_lock(%s, %s)", (publisher.number, _names(batch)))
+
+    def admit(self, tx: Transaction, publisher: Publisher, begin: str = "") -> None:
+        ((active,),) = tx.rows(f"{begin}select active from hub.admit(%s)", (publisher.by.client,))
         if not active:
             raise NotAuthenticated("This client has been disabled.")
-        rows = tx.rows(f"select * from hub.{self.name}_lock(%s, %s)", (publisher.number, [record.external_id for record in batch]))
-        return {row[0]: _Known(row[1], row[2], row[3], bytes(row[4])) for row in rows}
 
-    def _next(self, record: Incoming, mac: bytes, known: _Known | None) -> Revision:
-        return Revision(known.id if known else self.random_id(), known.rev + 1 if known else 1, record, mac, {})
+    def _plan(
+        self,
+        publisher: Publisher,
+        batch: Sequence[Incoming],
+        macs: Sequence[bytes],
+        known: dict[str, _Known],
+        expected: Collection[int] | None,
+    ) -> _Plan:
+        for record in batch if expected is not None else ():
+            _check(known[record.external_id], expected)
+        waves, rows = self._planned(known, batch, macs)
+        return _Plan([self._sealed(publisher, wave) for wave in waves], rows)
+
+    def _planned(
+        self, known: dict[str, _Known], batch: Sequence[Incoming], macs: Sequence[bytes]
+    ) -> tuple[list[list[Revision]], list[tuple[str, _Known]]]:
+        waves: list[list[Revision]] = []
+        changed: dict[str, int] = {}
+        rows: list[tuple[str, _Known]] = []
+        for record, mac in zip(batch, macs, strict=True):
+            name = record.external_id
+            old = known.get(name)
+            if old is not None and old.content_mac is not None and hmac.compare_digest(old.content_mac, mac):
+                rows.append(("unchanged", old))
+                continue
+            new = known[name] = _Known(old.id if old else self.random_id(), old.rev + 1 if old else 1, None, mac)
+            wave = changed[name] = changed.get(name, -1) + 1
+            if wave == len(waves):
+                waves.append([])
+            waves[wave].append(Revision(new.id, new.rev, record, mac, {}))
+            rows.append(("created" if new.rev == 1 else "updated", new))
+        return waves, rows
 
     def _sealed(self, publisher: Publisher, changed: Sequence[Revision]) -> list[Revision]:
         sealings = [Sealing(publisher.uid, r.id, r.rev, self.dataset.schema_no, BUCKET, r.record.sealed) for r in changed]
-        blobs = self.keyring.seal_batch(sealings) if sealings else []
+        blobs = self.keyring.seal_batch(sealings)
         return [Revision(r.id, r.rev, r.record, r.content_mac, b) for r, b in zip(changed, blobs, strict=True)]
 
-    def _store(self, tx: Transaction, publisher: Publisher, revisions: Sequence[Revision]) -> list[int]:
-        if not revisions:
-            return []
-        batch = self.random_id()
-        statement, text = inbox(self.name, self.dataset, batch, revisions)
-        tx.copy(statement, text)
-        rows = tx.rows(f"select ordinal, revision_no from hub.{self.name}_store(%s::uuid, %s)", (str(batch), publisher.number))
-        return [number for _, number in sorted(rows)]
+    def _commit(
+        self, tx: Transaction, publisher: Publisher, batch: Sequence[Incoming], plan: _Plan, asked: Mapping[str, Any], finish: Finish | None
+    ) -> Published:
+        numbers: dict[tuple[UUID, int], int] = {}
+        for wave in plan.waves:
+            found = self._store(tx, publisher, wave)
+            numbers.update({(r.id, r.rev): found[r.id] for r in wave})
+        event = self.event("publish", publisher, asked)
+        leaf = self._log(tx, event, publisher, [r for wave in plan.waves for r in wave], numbers)
+        receipts = [
+            Receipt(record.external_id, k.id, k.rev, numbers[k.id, k.rev] if k.revision_no is None else k.revision_no, outcome)
+            for record, (outcome, k) in zip(batch, plan.rows, strict=True)
+        ]
+        return _committed(tx, Published(event.id, leaf.hash.hex(), receipts), finish)
 
-    def _event(self, publisher: Publisher, batch: Sequence[Incoming]) -> Event:
+    def _store(self, tx: Transaction, publisher: Publisher, wave: Sequence[Revision]) -> dict[UUID, int]:
+        arguments = columns(self.dataset, publisher.number, wave)
+        marks = ", ".join(f"%s::{kind}" for _, kind in store_parameters(self.dataset))
+        return {UUID(str(i)): number for i, number in tx.rows(f"select * from hub.{self.name}_store({marks})", arguments)}
+
+    def event(self, kind: str, publisher: Publisher, asked: Mapping[str, Any]) -> Event:
         now = self.clock()
-        return Event(
-            event_id(now, os.urandom(10)), "publish", now, publisher.by, "permit", dataset=self.name, asked={"records": len(batch)}
-        )
+        return Event(event_id(now, os.urandom(10)), kind, now, publisher.by, "permit", dataset=self.name, asked=asked)
 
-    def _log(self, tx: Transaction, event: Event, publisher: Publisher, revisions: Sequence[Revision], numbers: Sequence[int]) -> Leaf:
+    def _log(
+        self, tx: Transaction, event: Event, publisher: Publisher, revisions: Sequence[Revision], numbers: Mapping[tuple[UUID, int], int]
+    ) -> Leaf:
         # The root binds each revision to its ciphertext: a row rolled back later no longer fits.
-        entries = [number.to_bytes(8, "big") + r.digest for number, r in zip(numbers, revisions, strict=True)]
-        share = Share(publisher.slug, (), numbers, {"root": root(entries).hex()})
-        return append(tx, event, [share])[0]
+        stored = [numbers[r.id, r.rev] for r in revisions]
+        entries = [number.to_bytes(8, "big") + r.digest for number, r in zip(stored, revisions, strict=True)]
+        return append(tx, event, [Share(publisher.slug, (), stored, {"root": root(entries).hex()})])[0]
 
 
-def _same(known: _Known | None, mac: bytes) -> bool:
-    return known is not None and hmac.compare_digest(known.content_mac, mac)
+def _names(batch: Sequence[Incoming]) -> list[str]:
+    return list({record.external_id for record in batch})
+
+
+def _committed(tx: Transaction, published: Published, finish: Finish | None) -> Published:
+    if finish is not None:
+        finish(tx, published)
+    tx.rows("commit")
+    return published
+
+
+def _check(known: _Known, expected: Collection[int] | None) -> None:
+    if expected is not None and known.rev not in expected:
+        raise PreconditionFailed(f"The record is at revision {known.rev}; If-Match names another one.", field="If-Match")
+
+
+def swapped(area: Box | None, lon: float, lat: float) -> bool:
+    """Whether a place outside the provider's area has its mirror image inside: a mistake, not a far-away incident."""
+    return area is not None and not area.holds(lon, lat) and area.holds(lat, lon)
 
 
 def _refuse_swapped(area: Box | None, records: Sequence[Record]) -> None:
-    """A place outside the provider's area whose mirror image lies inside is a mistake, not a far-away incident."""
-    if area is None:
-        return
-    problems = []
-    for n, record in enumerate(records):
-        lon, lat = getattr(record, record.named("place")[0].name)
-        if not area.holds(lon, lat) and area.holds(lat, lon):
-            problems.append(Problem(f"features[{n}].geometry.coordinates", "looks swapped: coordinates are [longitude, latitude]"))
+    problems = [
+        Problem(f"features[{n}].geometry.coordinates", "looks swapped: coordinates are [longitude, latitude]")
+        for n, record in enumerate(records)
+        if swapped(area, *getattr(record, record.named("place")[0].name))
+    ]
     if problems:
         raise InvalidRecord("Coordinates lie in your area only when they are swapped. Nothing was stored.", problems=problems[:100])
 
@@ -178,16 +327,3 @@ def _refuse_twins(batch: Sequence[Incoming]) -> None:
             problems.append(Problem(f"features[{n}].properties.external_id", f"is the same as that of features[{first}]"))
     if problems:
         raise InvalidRecord("Two features of one request have the same external_id.", problems=problems)
-
-
-def _receipts(batch: Sequence[Incoming], known: dict[str, _Known], revisions: Sequence[Revision], numbers: Sequence[int]) -> list[Receipt]:
-    stored = {r.record.external_id: (r, number) for r, number in zip(revisions, numbers, strict=True)}
-    receipts = []
-    for record in batch:
-        if record.external_id in stored:
-            revision, number = stored[record.external_id]
-            receipts.append(Receipt(record.external_id, revision.id, revision.rev, number, "created" if revision.rev == 1 else "updated"))
-        else:
-            old = known[record.external_id]
-            receipts.append(Receipt(record.external_id, old.id, old.rev, old.revision_no, "unchanged"))
-    return receipts

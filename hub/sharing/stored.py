@@ -1,15 +1,16 @@
-"""The functions by which a dataset is written, as SQL text: lock, store, relabel. Migrations hold it frozen.
+"""The functions by which a dataset is written, as SQL text: known, store, withdraw, relabel. Migrations hold it frozen.
 
-The writer's role has no right on the tables: it fills an inbox and calls these. Whoever stores takes advisory lock 2 shared;
+The writer's role has no right on the tables: it calls these. Whoever stores takes advisory lock 2 shared;
 whoever changes rules takes it alone, so no record is stored with the labels of rules that are being replaced.
 """
 
 from hub.geo import cells_sql
 from hub.records import Record
 from hub.released import AUDITOR, PATHS, READER, WRITER, context_sql, view_sql
-from hub.sharing.labels import label_parameters, label_sql, rules_sql
+from hub.sharing.labels import SQL_TYPES, label_parameters, label_sql, labels_of, rules_sql
 from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_column, sealed_fields
 
+WRITING = ("known", "known_id", "lock", "store", "withdraw", "receipts")
 DEFINER = "security definer set search_path = pg_catalog, public, pg_temp"
 
 
@@ -21,9 +22,11 @@ def dataset_sql(name: str, dataset: type[Record]) -> str:
             label_sql(name, dataset),
             context_sql(name, dataset),
             *(view_sql(name, dataset, path) for path in PATHS),
-            _lock_sql(name),
+            _known_sql(name),
             _store_sql(name, dataset),
+            _withdraw_sql(name, dataset),
             _relabel_sql(name, dataset),
+            _receipts_sql(name),
             _revisions_sql(name),
             _index_sql(name),
             _rights_sql(name),
@@ -36,54 +39,135 @@ def geometry_sql() -> str:
     return cells_sql(SCHEMA)
 
 
-def _lock_sql(name: str) -> str:
+def _known_sql(name: str) -> str:
+    columns = "external_id, {0}.id, {0}.rev, {0}.revision_no"
+    latest = f"""not exists (select from {SCHEMA}.{name} i where i.id = w.id)
+    and not exists (select from {SCHEMA}.{name}_withdrawn x where x.id = w.id and x.rev > w.rev)"""
     return f"""
--- The current revisions of a provider's records, locked until the transaction ends.
-create function {SCHEMA}.{name}_lock(p_provider int, p_external_ids text[])
+-- What a provider has under these external ids, or under this id: current revisions and, where a record is withdrawn, its tombstone
+-- (no content). Nothing is locked: the store refuses a revision that is not the next.
+create function {SCHEMA}.{name}_known(p_provider int, p_external_ids text[])
 returns table (external_id text, id uuid, rev int, revision_no bigint, content_mac bytea)
-language sql volatile {DEFINER} as $$
-  select i.external_id, i.id, i.rev, i.revision_no, i.content_mac from {SCHEMA}.{name} i
-  where i.provider = p_provider and i.external_id = any(p_external_ids) order by i.id for update
+language sql stable {DEFINER} as $$
+  select i.{columns.format("i")}, i.content_mac from {SCHEMA}.{name} i
+  where i.provider = p_provider and i.external_id = any(p_external_ids)
+  union all
+  select w.{columns.format("w")}, null from {SCHEMA}.{name}_withdrawn w
+  where w.provider = p_provider and w.external_id = any(p_external_ids) and {latest}
+$$;
+-- The same records, locked until the transaction ends: for an attempt after one that came too late.
+create function {SCHEMA}.{name}_lock(p_provider int, p_external_ids text[]) returns void
+language plpgsql volatile {DEFINER} as $$
+begin
+  perform from {SCHEMA}.{name} i where i.provider = p_provider and i.external_id = any(p_external_ids) order by i.id for update;
+  perform from {SCHEMA}.{name}_withdrawn w where w.provider = p_provider and w.external_id = any(p_external_ids)
+  order by w.id, w.rev for update;
+end $$;
+create function {SCHEMA}.{name}_known_id(p_provider int, p_id uuid)
+returns table (external_id text, id uuid, rev int, revision_no bigint, content_mac bytea)
+language sql stable {DEFINER} as $$
+  select i.{columns.format("i")}, i.content_mac from {SCHEMA}.{name} i where i.id = p_id and i.provider = p_provider
 $$;
 """
 
 
+def store_parameters(dataset: type[Record]) -> list[tuple[str, str]]:
+    """The parameters of the store function: (name, SQL type). Arrays have one element a record. Ciphertext comes in one piece, with
+    where each field's begins in it (from 1) and its length.
+    """
+    fixed = [("provider", "int"), ("id", "uuid[]"), ("rev", "int[]"), ("macs", "bytea"), ("cell_row", "int[]"), ("cell_column", "int[]")]
+    clear = [(f.name, f"{SQL_TYPES[f.kind]}[]") for f in clear_fields(dataset)]
+    sealed = [(f"{sealed_column(f)}_{part}", "int[]") for f in sealed_fields(dataset) for part in ("at", "length")]
+    return [*fixed, *clear, ("ciphertext", "bytea"), *sealed]
+
+
+def _values(dataset: type[Record]) -> list[str]:
+    return [f.name for f in clear_fields(dataset)] + [sealed_column(f) for f in sealed_fields(dataset)]
+
+
+def _kept(dataset: type[Record]) -> list[str]:
+    """The columns that the history keeps of a revision, besides id and rev."""
+    return ["revision_no", "provider", "content_mac", "k2", *CELL_COLUMNS.values(), *_values(dataset), "published_at"]
+
+
 def _store_sql(name: str, dataset: type[Record]) -> str:
-    values = [f.name for f in clear_fields(dataset)] + [sealed_column(f) for f in sealed_fields(dataset)]
-    kept = ["revision_no", "provider", "content_mac", "k2", *CELL_COLUMNS.values(), *values, "published_at"]
+    values, kept = _values(dataset), _kept(dataset)
+    arrays = [n for n, t in store_parameters(dataset) if t.endswith("[]")]
+    ciphers = ", ".join(
+        f"substring(p_ciphertext from u.{c}_at for u.{c}_length) as {c}" for c in (sealed_column(f) for f in sealed_fields(dataset))
+    )
     cells = ", ".join(f"{SCHEMA}.cell_centre(b.cell_row, b.cell_column, {m}) as {c}" for m, c in CELL_COLUMNS.items())
-    label = ", ".join(f"c.{n}" if n in CELL_COLUMNS.values() else f"b.{n}" for n, _ in label_parameters(dataset))
+    labels = labels_of(name, dataset, "p_provider", lambda n: f"c.{n}" if n in CELL_COLUMNS.values() else f"b.{n}")
     update = ", ".join(f"{c} = excluded.{c}" for c in ["rev", *kept, "released"])
     return f"""
--- Stores a batch of the inbox as the current revisions, former ones move to the history. A revision that is not the next of its
--- record is refused (40001): somebody else was faster.
-create function {SCHEMA}.{name}_store(p_batch uuid, p_provider int) returns table (ordinal int, revision_no bigint)
+-- Stores a batch as the current revisions and gives their numbers, in the batch's order; former ones move to the history. A revision
+-- that is not the next of its record is refused (40001): somebody else was faster.
+create function {SCHEMA}.{name}_store({", ".join(f"p_{n} {t}" for n, t in store_parameters(dataset))})
+returns table (id uuid, revision_no bigint)
 language plpgsql volatile {DEFINER} as $$
 #variable_conflict use_column
-declare waiting int; stored int;
+declare former uuid[]; moved int; returned int; stored int;
 begin
   perform pg_advisory_xact_lock_shared(7201, 2);
-  insert into {SCHEMA}.{name}_history (id, rev, {", ".join(kept)})
-  select i.id, i.rev, {", ".join(f"i.{c}" for c in kept)} from {SCHEMA}.{name} i
-  join {SCHEMA}.{name}_inbox b on b.id = i.id where b.batch = p_batch and i.rev = b.rev - 1 and i.provider = p_provider;
-  select count(*) into waiting from {SCHEMA}.{name}_inbox b where b.batch = p_batch;
+  if not exists (select from {SCHEMA}.organisations o where o.id = p_provider) then
+    raise exception 'there is no such organisation' using errcode = '23503';
+  end if;
+  former := array(select u.id from unnest(p_id, p_rev) u(id, rev) where u.rev > 1);
+  if former <> '{{}}' then
+    -- In one order, so that two batches wait for each other and not in a circle.
+    perform from {SCHEMA}.{name} i where i.id = any(former) order by i.id for update;
+    perform from {SCHEMA}.{name}_withdrawn w where w.id = any(former) order by w.id, w.rev for update;
+    insert into {SCHEMA}.{name}_history (id, rev, {", ".join(kept)})
+    select i.id, i.rev, {", ".join(f"i.{c}" for c in kept)} from {SCHEMA}.{name} i
+    join unnest(p_id, p_rev) u(id, rev) on u.id = i.id where i.id = any(former) and i.rev = u.rev - 1 and i.provider = p_provider;
+    get diagnostics moved = row_count;
+    select count(*) into returned from unnest(p_id, p_rev) u(id, rev)
+    join {SCHEMA}.{name}_withdrawn w on w.id = u.id and w.rev = u.rev - 1 and w.provider = p_provider
+    where not exists (select from {SCHEMA}.{name} i where i.id = u.id)
+      and not exists (select from {SCHEMA}.{name}_withdrawn x where x.id = u.id and x.rev >= u.rev);
+    if moved + returned <> cardinality(former) then
+      raise exception 'another revision came first' using errcode = '40001';
+    end if;
+  end if;
   return query
-  with stored as (
-    insert into {SCHEMA}.{name} as t (id, rev, {", ".join(kept)}, released)
-    select b.id, b.rev, b.no, p_provider, b.content_mac, {SCHEMA}.cell_code(b.cell_row, b.cell_column),
-           {", ".join(f"c.{c}" for c in CELL_COLUMNS.values())}, {", ".join(f"b.{v}" for v in values)}, now(),
-           {SCHEMA}.{name}_label(null, p_provider, {label})
-    from (select x.*, nextval('{SCHEMA}.revision_no') as no from
-            (select * from {SCHEMA}.{name}_inbox where batch = p_batch order by ordinal) x offset 0) b
-    cross join lateral (select {cells} offset 0) c
-    on conflict (id) do update set {update} where t.rev = excluded.rev - 1 and t.provider = excluded.provider
-    returning t.id, t.revision_no)
-  select b.ordinal, s.revision_no from stored s join {SCHEMA}.{name}_inbox b on b.batch = p_batch and b.id = s.id order by b.ordinal;
+  insert into {SCHEMA}.{name} as t (id, rev, {", ".join(kept)}, released)
+  select b.id, b.rev, nextval('{SCHEMA}.revision_no'), p_provider, b.content_mac, {SCHEMA}.cell_code(b.cell_row, b.cell_column),
+         {", ".join(f"c.{c}" for c in CELL_COLUMNS.values())}, {", ".join(f"b.{v}" for v in values)}, now(), l.labels
+  from (select u.*, substring(p_macs from 32 * u.n::int - 31 for 32) as content_mac, {ciphers}
+        from unnest({", ".join(f"p_{n}" for n in arrays)}) with ordinality u({", ".join(arrays)}, n)) b
+  cross join lateral (select {cells} offset 0) c
+  cross join lateral (select {labels}) l(labels)
+  on conflict (id) do update set {update} where t.rev = excluded.rev - 1 and t.provider = excluded.provider
+  returning t.id, t.revision_no;
   get diagnostics stored = row_count;
-  if stored <> waiting then
+  if stored <> cardinality(p_id) then
     raise exception 'another revision came first' using errcode = '40001';
   end if;
-  delete from {SCHEMA}.{name}_inbox b where b.batch = p_batch;
+end $$;
+"""
+
+
+def _withdraw_sql(name: str, dataset: type[Record]) -> str:
+    kept = _kept(dataset)
+    return f"""
+-- Withdraws a record: its last revision moves to the history, a tombstone takes its place; gives the tombstone's number.
+create function {SCHEMA}.{name}_withdraw(p_provider int, p_id uuid, p_rev int) returns bigint
+language plpgsql volatile {DEFINER} as $$
+declare number bigint;
+begin
+  perform pg_advisory_xact_lock_shared(7201, 2);
+  perform from {SCHEMA}.{name} i where i.id = p_id for update;
+  insert into {SCHEMA}.{name}_history (id, rev, {", ".join(kept)})
+  select i.id, i.rev, {", ".join(f"i.{c}" for c in kept)} from {SCHEMA}.{name} i
+  where i.id = p_id and i.rev = p_rev and i.provider = p_provider;
+  with gone as (delete from {SCHEMA}.{name} i where i.id = p_id and i.rev = p_rev and i.provider = p_provider returning *)
+  insert into {SCHEMA}.{name}_withdrawn (id, rev, revision_no, provider, external_id, released)
+  select g.id, g.rev + 1, nextval('{SCHEMA}.revision_no'), g.provider, g.external_id, g.released from gone g
+  returning revision_no into number;
+  if number is null then
+    raise exception 'another revision came first' using errcode = '40001';
+  end if;
+  return number;
 end $$;
 """
 
@@ -106,13 +190,26 @@ end $$;
 """
 
 
+def _receipts_sql(name: str) -> str:
+    return f"""
+-- What a provider's revisions are: for the report of an import.
+create function {SCHEMA}.{name}_receipts(p_provider int, p_revisions bigint[]) returns table (revision_no bigint, id uuid, rev int)
+language sql stable {DEFINER} as $$
+  select i.revision_no, i.id, i.rev from {SCHEMA}.{name} i where i.revision_no = any(p_revisions) and i.provider = p_provider
+  union all
+  select h.revision_no, h.id, h.rev from {SCHEMA}.{name}_history h where h.revision_no = any(p_revisions) and h.provider = p_provider
+$$;
+"""
+
+
 def _revisions_sql(name: str) -> str:
     return f"""
 -- Every revision number of a record, for "who saw this record"; an owner is told of its own records alone (null: an auditor asks).
 create function {SCHEMA}.{name}_revisions(p_id uuid, p_owner text) returns setof bigint
 language sql stable {DEFINER} as $$
   select r.revision_no from (select id, provider, revision_no from {SCHEMA}.{name}
-                             union all select id, provider, revision_no from {SCHEMA}.{name}_history) r
+                             union all select id, provider, revision_no from {SCHEMA}.{name}_history
+                             union all select id, provider, revision_no from {SCHEMA}.{name}_withdrawn) r
   join {SCHEMA}.organisations o on o.id = r.provider where r.id = p_id and (p_owner is null or o.slug = p_owner)
 $$;
 """
@@ -131,7 +228,6 @@ def _rights_sql(name: str) -> str:
 revoke execute on all functions in schema {SCHEMA} from public;
 grant select on {views} to {READER};
 grant execute on function {SCHEMA}.{name}_ctx to {READER};
-grant insert on {SCHEMA}.{name}_inbox to {WRITER};
-grant execute on function {SCHEMA}.{name}_lock, {SCHEMA}.{name}_store to {WRITER};
+grant execute on function {", ".join(f"{SCHEMA}.{name}_{f}" for f in WRITING)} to {WRITER};
 grant execute on function {SCHEMA}.{name}_revisions to {AUDITOR};
 """

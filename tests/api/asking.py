@@ -12,7 +12,7 @@ from tests.world import World, feature
 
 ITEMS = "/collections/incidents/items"
 GEOJSON = "application/geo+json"
-TABLES = ("incidents", "incidents_history", "incidents_inbox", "audit_leaves")
+TABLES = ("incidents", "incidents_history", "incidents_withdrawn", "audit_leaves")
 
 
 def problem(answer: Any, status: int, field: str | None = None, word: str = "") -> dict[str, Any]:

@@ -181,11 +181,19 @@ def test_an_id_that_cannot_be_one_names_no_record(toronto: World) -> None:
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"])
 @pytest.mark.parametrize(
     ("path", "allowed"),
-    [(ITEMS, "GET, HEAD, POST"), (f"{ITEMS}/7", "GET, HEAD"), ("/", "GET, HEAD"), ("/oauth/token", "POST"), ("/audit/events", "GET, HEAD")],
+    [
+        (ITEMS, "GET, HEAD, POST"),
+        (f"{ITEMS}/7", "GET, HEAD, PUT, DELETE"),
+        ("/", "GET, HEAD"),
+        ("/oauth/token", "POST"),
+        ("/audit/events", "GET, HEAD"),
+    ],
 )
 def test_a_method_that_a_resource_does_not_take_is_answered_with_those_it_takes(
     partners: World, method: str, path: str, allowed: str
 ) -> None:
+    if method in allowed:
+        return
     answer = partners.http.request(method, path)
     problem(answer, 405, word=f"does not take {method}")
     assert answer.headers["allow"] == allowed

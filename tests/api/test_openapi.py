@@ -38,9 +38,9 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 def routes(world: World) -> Iterator[tuple[str, str]]:
     """Every path and method that the application has, each dataset's by its name."""
-    from hub.api import audit, collections, health, oauth, openapi
+    from hub.api import audit, collections, health, imports, oauth, openapi, publish
 
-    for module in (audit, collections, health, oauth, openapi):
+    for module in (audit, collections, health, imports, oauth, openapi, publish):
         for route in module.router().routes:
             for name in DATASETS if "{name}" in route.path else [""]:
                 for method in route.methods - {"HEAD"}:
@@ -86,7 +86,7 @@ def test_every_operation_is_complete(document: dict[str, Any]) -> None:
             assert parameter["schema"], parameter
             assert parameter["description"].endswith((".", ")", "id")), parameter
             assert parameter["required"] is (parameter["in"] == "path")
-        assert ("requestBody" in operation) is (method == "post")
+        assert ("requestBody" in operation) is (method in ("post", "put", "patch"))
         for status, response in operation["responses"].items():
             media = "application/problem+json" if status >= "400" and path != "/oauth/token" else None
             assert response["description"]

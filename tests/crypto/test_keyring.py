@@ -188,7 +188,7 @@ def test_a_destroyed_kek_shreds_its_bucket_for_a_process_that_starts_later(
     item, other = incident(bucket="2020"), incident(bucket="2027")
     blobs, others = keyring.seal_batch([item, other])
     with keys_admin.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE keys.dek DROP CONSTRAINT dek_kek_id_fkey")
+        connection.exec_driver_sql("DROP TRIGGER is_unused ON keys.kek")
         connection.exec_driver_sql("DELETE FROM keys.kek WHERE bucket = '2020'")
     later = new_process()
     with pytest.raises(Shredded):

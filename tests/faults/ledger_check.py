@@ -69,8 +69,7 @@ def faults(stand: Stand, ledger: Ledger) -> list[str]:
     rows, leaves = stored(stand), logged(stand)
     found = [*ledger.wrong, *_history(rows), *_contents(stand, rows), *_labels(stand), *_leaves(rows, leaves)]
     found += [*_acknowledged(ledger, rows, leaves), *_disclosed(ledger, rows, leaves)]
-    (waiting,) = stand.sql("select count(*) from hub.incidents_inbox")[0]
-    return found + ([f"{waiting} rows are left in the inbox"] if waiting else [])
+    return found
 
 
 def stored(stand: Stand) -> dict[int, Stored]:

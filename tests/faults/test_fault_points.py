@@ -21,7 +21,7 @@ from tests.world import World, feature, grant
 
 SECRET = "a witness said so"
 ITEMS = "/collections/incidents/items"
-COUNTS = ("incidents", "incidents_history", "incidents_inbox")
+COUNTS = ("incidents", "incidents_history", "incidents_withdrawn")
 
 
 class Broken(Exception):
@@ -35,10 +35,9 @@ FAULTS: dict[str, tuple[Callable[[], Exception], int]] = {
 KEYRING_FAULT = Unavailable("The keys database is gone.")  # how the keyring says the same
 COMMIT = "commit"  # not a function: the message by which publish commits
 PUBLISH_STEPS = [
-    (Publishing, "_lock"),
     (Keyring, "mac"),
+    (Publishing, "_known"),
     (Keyring, "seal_batch"),
-    (Transaction, "copy"),
     (Publishing, "_store"),
     (publish, "append"),
     (Transaction, COMMIT),

@@ -66,6 +66,28 @@ def _item(method: str, path: str, _op: Operation, scenario: Scenario, ids: Mappi
     yield Ask(method, path.replace("{id}", mine[0]), scenario.reader, "other-purpose")
 
 
+def _change(method: str, path: str, _op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
+    """Changing a record by its id says nothing of another provider's: one that is there and one that isn't are one answer."""
+    mine = [ids[pair[0]["properties"]["external_id"]] for pair in scenario.pairs[:2]]
+    for wanted in [*mine, "6f0f4a44-0000-4000-8000-000000000000", "none"]:
+        same = feature(scenario.pairs[0][0]["properties"]["external_id"]) if method == "PUT" else None
+        for tag in ("*", '"1"', '"7"'):
+            yield Ask(method, path.replace("{id}", wanted), POSTER, json=same, headers=(("If-Match", tag),))
+
+
+def _import(method: str, path: str, _op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
+    """An import knows its own organisation's records alone; an id that names a record names no import."""
+    mine = ids[scenario.pairs[0][0]["properties"]["external_id"]]
+    for client in (None, POSTER, scenario.reader):
+        yield Ask(
+            method,
+            path.replace("{id}", mine),
+            client,
+            json={"mapping": {}} if method == "POST" else None,
+            headers=(("Upload-Offset", "0"),),
+        )
+
+
 def _page(method: str, path: str, op: Operation, scenario: Scenario, _ids: Mapping[str, str]) -> Asks:
     """Each value alone, then in combinations; walks with small pages stand for `cursor`."""
     names = [p["name"] for p in op["parameters"]]
@@ -97,6 +119,10 @@ GENERATORS: dict[str, Callable[..., Asks]] = {
     ),
     "token": _token,
     "publish_incidents": _publish,
+    **dict.fromkeys(["replace_incidents", "withdraw_incidents"], _change),
+    **dict.fromkeys(
+        [f"{name}_incidents" for name in ("imports", "import", "import_state", "import_part", "import_cancel", "import_verdicts")], _import
+    ),
     "item_incidents": _item,
     "items_incidents": _page,
     "auditEvents": _audit,

@@ -28,6 +28,7 @@ class Ask:
     form: Mapping[str, str] | None = None
     json: Any = None
     walk: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def send(world: World, wanted: Iterable[Ask]) -> list[list[Answer]]:
 
 
 def _headers(world: World, ask: Ask) -> dict[str, str]:
-    headers = {"Host": BASE.removeprefix("http://")}
+    headers = {"Host": BASE.removeprefix("http://"), **dict(ask.headers)}
     if ask.client:
         headers |= world.bearer(ask.client, ask.purpose)
     if ask.json is not None:

@@ -110,7 +110,7 @@ def _broken(world: World, fault: str) -> Iterator[None]:
 
 def _stored(world: World) -> tuple[int, ...]:
     with world.superuser() as admin:
-        tables = ("incidents", "incidents_history", "incidents_inbox", "audit_leaves")
+        tables = ("incidents", "incidents_history", "incidents_withdrawn", "audit_leaves")
         return tuple(admin.exec_driver_sql(f"select count(*) from hub.{table}").scalar_one() for table in tables)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from hub.datasets import DATASETS
 from hub.released import PATHS
+from hub.sharing.stored import WRITING
 from tests.wall.raw import ENGINES, rows, session
 from tests.world import World, feature, grant
 
@@ -24,7 +25,7 @@ TABLES = {
         ("assertions_seen", "SELECT"),
         ("assertions_seen", "INSERT"),
         ("assertions_seen", "DELETE"),
-        *((f"{name}_inbox", "INSERT") for name in DATASETS),
+        *((table, right) for table in ("imports", "import_batches", "replies") for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
     },
     "hub_auditor": {("audit_leaves", "SELECT"), ("organisations", "SELECT")},
     "hub_keys": set(),
@@ -45,7 +46,7 @@ FUNCTIONS = {
         "admit",
         "policy_snapshot",
         "organisation_names",
-        *(f"{name}_{what}" for name in DATASETS for what in ("lock", "store")),
+        *(f"{name}_{what}" for name in DATASETS for what in WRITING),
     },
     "hub_auditor": {"audit_append", "admit", "policy_snapshot", "organisation_names", *(f"{name}_revisions" for name in DATASETS)},
     "hub_keys": set(),

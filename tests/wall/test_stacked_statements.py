@@ -14,6 +14,8 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 
+from hub.datasets import DATASETS
+from hub.sharing.stored import store_parameters
 from tests.wall.raw import ENGINES, begin, rows, sealed, session
 from tests.world import World, feature, grant
 
@@ -90,7 +92,7 @@ ANYWHERE = [
 ]
 # Refused to the roles that work in the main database.
 MAIN = [
-    *((f"select * from hub.{t}", DENIED) for t in ("incidents", "incidents_history", "incidents_inbox", "incidents_rules")),
+    *((f"select * from hub.{t}", DENIED) for t in ("incidents", "incidents_history", "incidents_withdrawn", "incidents_rules")),
     *((f"select * from hub.{t}", DENIED) for t in ("seal_key", "mous", "grants", "policy_epoch")),
     ("table hub.incidents", DENIED),
     ("copy hub.incidents to stdout", DENIED),
@@ -125,15 +127,22 @@ MAIN = [
     ("select nextval('hub.revision_no')", DENIED),
     ("select setval('hub.revision_no', 1)", DENIED),
 ]
+NOTHING = ", ".join(f"null::{kind}" for _, kind in store_parameters(DATASETS["incidents"]))
+WRITING = [
+    (f"select * from hub.incidents_store({NOTHING})", DENIED),
+    ("select * from hub.incidents_known(1, '{}')", DENIED),
+    ("select * from hub.incidents_known_id(1, gen_random_uuid())", DENIED),
+    ("select hub.incidents_withdraw(1, gen_random_uuid(), 1)", DENIED),
+    ("select * from hub.incidents_receipts(1, '{}')", DENIED),
+]
 BY_ROLE = {
     "hub_reader": [
         ("select * from hub.audit_leaves", DENIED),
         ("select * from hub.organisations", DENIED),
         ("select * from hub.clients", DENIED),
-        ("insert into hub.incidents_inbox (batch) values (gen_random_uuid())", DENIED),
-        ("copy hub.incidents_inbox from program 'id'", DENIED),
-        ("select * from hub.incidents_store(gen_random_uuid(), 1)", DENIED),
-        ("select * from hub.incidents_lock(1, '{}')", DENIED),
+        ("select * from hub.imports", DENIED),
+        ("insert into hub.replies (client) values ('x')", DENIED),
+        *WRITING,
         ("select * from hub.incidents_revisions(gen_random_uuid(), null)", DENIED),
         ("update hub.incidents_page set category = 'x'", "55000"),  # no view that can be written
         ("delete from hub.incidents_scan", "55000"),
@@ -143,8 +152,8 @@ BY_ROLE = {
     "hub_writer": [
         ("select * from hub.incidents_page", DENIED),
         ("select * from hub.audit_leaves", DENIED),
-        ("copy hub.incidents_inbox from program 'id'", DENIED),
-        ("insert into hub.incidents_inbox (batch) values (gen_random_uuid()) returning *", DENIED),
+        ("copy hub.imports from program 'id'", DENIED),
+        ("insert into hub.incidents_withdrawn (id) values (gen_random_uuid())", DENIED),
         ("delete from hub.organisations", DENIED),
         ("update hub.organisations set kind = 'auditor'", DENIED),
         ("delete from hub.clients", DENIED),
@@ -157,8 +166,7 @@ BY_ROLE = {
         ("select * from hub.clients", DENIED),
         ("insert into hub.organisations (slug, name, kind) values ('mine', 'Mine', 'auditor')", DENIED),
         ("select hub.enter(1, 'x')", DENIED),
-        ("select * from hub.incidents_store(gen_random_uuid(), 1)", DENIED),
-        ("select * from hub.incidents_lock(1, '{}')", DENIED),
+        *WRITING,
     ],
     "hub_keys": [
         ("delete from keys.kek", DENIED),

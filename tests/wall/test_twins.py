@@ -199,6 +199,8 @@ def _statements(world: World, patch: pytest.MonkeyPatch, bug: Bug) -> Iterator[N
     assert spoiled.replaced or not bug.finds
 
 
+WRITING = ("publish", "replace", "withdraw", "import")  # their parameters are headers
+
 # --- the tests -----------------------------------------------------------------------------------------------------------------
 
 
@@ -207,7 +209,8 @@ def test_every_operation_and_parameter_of_the_document_has_its_requests(document
     assert set(found) == set(GENERATORS)
     assert found["items_incidents"] == set(PAGE_VALUES)
     assert found["auditEvents"] == set(AUDIT_VALUES)
-    assert {name for name, parameters in found.items() if parameters} == {"items_incidents", "item_incidents", "auditEvents"}
+    reading = {name for name, parameters in found.items() if parameters and name.partition("_")[0] not in WRITING}
+    assert reading == {"items_incidents", "item_incidents", "auditEvents"}
 
 
 def test_every_route_is_in_the_document(world: World, document: Mapping[str, Any]) -> None:

@@ -5,43 +5,58 @@ In YAML 1.2 `no` is text and `12:30` is text; only true and false are booleans.
 
 import re
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, Event, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from hub.errors import InvalidPolicy, Problem
+from hub.errors import HubError, Problem
 
 MAX_BYTES = 200_000
 MAX_DEPTH = 20
 _DAY = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)")
 
 
-def read_yaml(source: bytes) -> dict[str, Any]:
-    """The one mapping in `source`.
+class _Wrong(Exception):
+    """A place in the file, and what is wrong there."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(reason)
+        self.place, self.reason = place, reason
+
+
+def read_yaml(source: bytes, what: str, refused: type[HubError]) -> dict[str, Any]:
+    """The keys and values in `source`; `what` it should hold is said in messages ("MOU").
 
     Raises:
-        InvalidPolicy: naming the line.
+        refused: naming the line.
     """
+    try:
+        return _read(source, what)
+    except _Wrong as wrong:
+        raise refused(f"{wrong.place}: {wrong.reason}", problems=[Problem(wrong.place, wrong.reason)]) from None
+
+
+def _read(source: bytes, what: str) -> dict[str, Any]:
     if len(source) > MAX_BYTES:
-        raise _refused("the file", f"is over {MAX_BYTES:,} bytes")
+        raise _Wrong("the file", f"is over {MAX_BYTES:,} bytes")
     try:
         text = source.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _refused(f"byte {error.start}", "is not UTF-8") from None
+        raise _Wrong(f"byte {error.start}", "is not UTF-8") from None
     try:
-        _check_events(text)
+        _check_events(text, what)
         data = _yaml().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = (error.problem or "is not YAML").splitlines()[0]
-        raise _refused(f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file", problem) from None
+        raise _Wrong(f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the file", problem) from None
     except (YAMLError, ValueError, RecursionError) as error:
-        raise _refused("the file", f"is not YAML: {str(error).splitlines()[0] if str(error) else 'nested too deeply'}") from None
+        raise _Wrong("the file", f"is not YAML: {str(error).splitlines()[0] if str(error) else 'nested too deeply'}") from None
     if not isinstance(data, dict):
-        raise _refused("the file", "must hold one MOU: keys and values")
+        raise _Wrong("the file", f"must hold one {what}: keys and values")
     return data
 
 
@@ -51,46 +66,57 @@ def nodes_of(source: bytes) -> Node | None:
     return node
 
 
-def line_of(node: Node | None, place: tuple[int | str, ...]) -> int | None:
-    """The line (from 1) of the innermost part of `place` that the file has."""
-    line = None
+class Mark(NamedTuple):
+    """Where something begins in the file, both from 1."""
+
+    line: int
+    column: int
+
+
+def mark_of(node: Node | None, place: tuple[int | str, ...]) -> Mark | None:
+    """Where the innermost part of `place` that the file has begins."""
+    mark = None
     for step in place:
         found = _step(node, step)
         if found is None:
             break
-        node, line = found
-    return line
+        node, mark = found
+    return mark
 
 
-def _step(node: Node | None, step: int | str) -> tuple[Node, int] | None:
+def _step(node: Node | None, step: int | str) -> tuple[Node, Mark] | None:
     if isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
-        return node.value[step], node.value[step].start_mark.line + 1
+        return node.value[step], _mark(node.value[step])
     if isinstance(node, MappingNode):
         for key, value in node.value:
             if key.value == step:
-                return value, key.start_mark.line + 1
+                return value, _mark(key)
     return None
+
+
+def _mark(node: Node) -> Mark:
+    return Mark(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 def _yaml() -> YAML:
     return YAML(typ="safe", pure=True)
 
 
-def _check_events(text: str) -> None:
+def _check_events(text: str, what: str) -> None:
     depth = documents = 0
     for event in _yaml().parse(text):
         line = event.start_mark.line + 1
         if (surprise := _surprise(event)) is not None:
-            raise _refused(f"line {line}", surprise)
+            raise _Wrong(f"line {line}", surprise)
         if isinstance(event, CollectionStartEvent):
             depth += 1
         elif isinstance(event, CollectionEndEvent):
             depth -= 1
         documents += isinstance(event, DocumentStartEvent)
         if depth > MAX_DEPTH:
-            raise _refused(f"line {line}", f"is nested more than {MAX_DEPTH} deep")
+            raise _Wrong(f"line {line}", f"is nested more than {MAX_DEPTH} deep")
         if documents > 1:
-            raise _refused(f"line {line}", "begins a second document; one file holds one MOU")
+            raise _Wrong(f"line {line}", f"begins a second document; one file holds one {what}")
 
 
 def _surprise(event: Event) -> str | None:
@@ -114,7 +140,3 @@ def _not_a_day(year: int, month: int, day: int) -> str | None:
     except ValueError as error:
         return f"is not a day: {error}"
     return None
-
-
-def _refused(place: str, reason: str) -> InvalidPolicy:
-    return InvalidPolicy(f"{place}: {reason}", problems=[Problem(place, reason)])

@@ -1,0 +1,211 @@
+"""The bytes of an import as they arrive: read into rows, sealed in batches, each batch committed with the position after it.
+
+Two batches are under way at once: while PostgreSQL stores one, the next is sealed. They commit in the file's order.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from hub.db import Transaction, transaction
+from hub.errors import Conflict, InvalidFile, InvalidRequest, Problem
+from hub.mapping.reading import Reading
+from hub.mapping.rows import Row, State
+from hub.mapping.spec import read_mapping
+from hub.sharing.equals import Equals
+from hub.sharing.imports import LETTERS, Counts, Imports, Job, check_going_on
+from hub.sharing.incoming import Incoming, incoming
+from hub.sharing.publish import Published, Publisher, swapped
+
+BATCH = 2_000
+AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Whole rows, what is to be stored of them (None: refused), what is noted of them, and where the file stands after them."""
+
+    first: int
+    records: Sequence[Incoming | None]
+    notes: Sequence[tuple[int, int, str, str, str]]  # row, line, errors or flags, field, reason
+    equals: bytes
+    before: State
+    after: State
+
+
+class Upload:
+    """One request's part of a file, from byte `offset` on. Not for several threads."""
+
+    def __init__(self, imports: Imports, publisher: Publisher, job: Job, offset: int, digest: str | None) -> None:
+        """Raises Conflict or InvalidRequest when bytes from `offset` on may not follow what the import has read."""
+        check_going_on(imports, publisher, job, offset, digest)
+        mapping = imports.mapping_of(publisher, job)
+        self._imports, self._publisher, self._job = imports, publisher, job
+        spec = None if mapping is None else read_mapping(mapping, imports.dataset)
+        self._reading = Reading(spec, imports.dataset, job.position)
+        self._equals = Equals()
+        if offset:
+            for key in imports.equals_of(job.id):
+                self._equals.next(key)
+        self._received, self._whole = offset, None if offset else sha256()
+        self._counts, self._position = job.counts, job.position
+        self._rows: list[Row] = []
+        self._pool = ThreadPoolExecutor(AHEAD, "import")
+        self._under_way: deque[Future[None]] = deque()
+        self._last: Future[None] | None = None
+
+    def write(self, data: bytes) -> None:
+        """Takes the next bytes. What is committed can be later than the return.
+
+        Raises:
+            InvalidFile: the file can't be read on; the import has failed, what landed stays.
+            InvalidRequest: there is more than was announced.
+            Conflict: the import was cancelled, or another request goes on with it.
+            NotAuthenticated, Unavailable
+        """
+        self._received += len(data)
+        if self._job.length is not None and self._received > self._job.length:
+            raise InvalidRequest(f"The file was announced with {self._job.length:,} bytes; here are more.", field="body")
+        if self._whole is not None:
+            self._whole.update(data)
+        self._reading.feed(data)
+        self._drain()
+
+    def finish(self) -> None:
+        """The file is complete: commits its rest and ends the import.
+
+        Raises:
+            InvalidFile: what arrived is not the file that was announced, or it can't be read to its end.
+        """
+        if self._job.length is not None and self._received < self._job.length:
+            raise InvalidRequest(f"Of {self._job.length:,} bytes {self._received:,} have arrived; the file isn't complete.", field="body")
+        digest = self._whole.hexdigest() if self._whole is not None else None
+        if digest and self._job.digest_mac and self._imports.digest_mac(self._publisher, digest) != self._job.digest_mac:
+            self._rows = []
+            self._fail(InvalidFile("What arrived is not the file that was announced: its SHA-256 differs.", field="Repr-Digest"))
+        self._reading.end()
+        self._drain()
+        self.flush()
+        self._imports.end(self._publisher, self._job.id, "done", None, self._position.offset)
+
+    def flush(self) -> None:
+        """Commits the whole rows that have arrived, and waits."""
+        if self._rows:
+            self._submit()
+        self._wait(0)
+
+    def close(self) -> None:
+        """Lets go of its threads; what is under way ends by itself."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _drain(self) -> None:
+        try:
+            while rows := self._reading.rows(BATCH - len(self._rows)):
+                self._rows += rows
+                if len(self._rows) >= BATCH:
+                    self._submit()
+        except InvalidFile as error:
+            self._fail(error)
+
+    def _fail(self, error: InvalidFile) -> None:
+        self.flush()
+        problem = error.problems[0] if error.problems else Problem("file", error.detail)
+        self._imports.end(self._publisher, self._job.id, "failed", {"field": problem.field, "reason": problem.reason})
+        raise error
+
+    def _submit(self) -> None:
+        batch = self._batch(self._rows, self._reading.state)
+        self._rows = []
+        self._wait(AHEAD - 1)
+        self._last = self._pool.submit(self._commit, batch, self._last)
+        self._under_way.append(self._last)
+
+    def _wait(self, most: int) -> None:
+        while len(self._under_way) > most:
+            self._under_way.popleft().result()
+
+    def _batch(self, rows: Sequence[Row], after: State) -> _Batch:
+        records: list[Incoming | None] = []
+        notes: list[tuple[int, int, str, str, str]] = []
+        equals = []
+        for row in rows:
+            name, problems, flags = None, row.problems, row.flags
+            if row.key is not None:
+                digest = self._imports.keyring.mac("external-id", self._publisher.uid, row.key)
+                equals.append(digest[:8])
+                name = f"{digest[:16].hex()}-{self._equals.next(digest[:8])}"
+            if row.record is not None and self._publisher.area is not None:
+                more, doubts = self._placed(row)
+                problems, flags = problems + more, flags + doubts
+            kept = None if problems or row.record is None else incoming(row.record, name)
+            records.append(kept)
+            said = [("errors", p) for p in problems] if kept is None else [("flags", p) for p in flags]
+            notes += [(row.number, row.line, kind, p.field, p.reason) for kind, p in said]
+        batch = _Batch(rows[0].number, records, notes, b"".join(equals), self._position, after)
+        self._position = after
+        return batch
+
+    def _placed(self, row: Row) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+        area, place = self._publisher.area, self._imports.dataset.named("place")[0].name
+        lon, lat = getattr(row.record, place)
+        if swapped(area, lon, lat):
+            return (Problem(place, "looks swapped: it lies in your area only as (latitude, longitude)"),), ()
+        if area is not None and not area.holds(lon, lat):
+            return (), (Problem(place, "lies outside your organisation's area"),)
+        return (), ()
+
+    def _commit(self, batch: _Batch, previous: "Future[None] | None") -> None:
+        accepted = [record for record in batch.records if record is not None]
+        publishing = self._imports.publishing
+        counts = self._counts
+
+        def ready() -> None:
+            if previous is not None:
+                previous.result()
+
+        def advance(tx: Transaction, published: Published) -> None:
+            nonlocal counts
+            counts = self._advance(tx, batch, [r.outcome for r in published.receipts], published)
+
+        if accepted and not self._job.dry_run:
+            asked = {"records": len(accepted), "import": str(self._job.id)}
+            publishing.store(self._publisher, accepted, asked, ready=ready, finish=advance)
+        else:
+            ready()
+            outcomes = publishing.outcomes(self._publisher, accepted) if accepted else []
+            with transaction(self._imports.engine) as tx:
+                publishing.admit(tx, self._publisher, "begin; ")
+                counts = self._advance(tx, batch, outcomes, None)
+                tx.rows("commit")
+        self._counts = counts
+
+    def _advance(self, tx: Transaction, batch: _Batch, outcomes: Sequence[str], published: Published | None) -> Counts:
+        """Moves the import past `batch`, in the transaction that stores it."""
+        known = iter(outcomes)
+        letters = "".join("x" if record is None else LETTERS[next(known)] for record in batch.records)
+        flagged = len({note[0] for note in batch.notes if note[2] == "flags"})
+        counts = self._counts.plus(letters, flagged)
+        moved = tx.rows(
+            "update hub.imports set position = %s::jsonb, counts = %s::jsonb, updated_at = now() "
+            "where id = %s::uuid and state = 'open' and (position->>'offset')::bigint = %s returning true",
+            (_json(asdict(batch.after)), _json(asdict(counts)), str(self._job.id), batch.before.offset),
+        )
+        if not moved:
+            raise Conflict("This import was cancelled, or another request goes on with it; look at it anew.")
+        revisions = [r.revision_no for r in published.receipts] if published else []
+        event, leaf = (str(published.event), published.leaf) if published else (None, None)
+        tx.rows(
+            "insert into hub.import_batches (import, first_row, outcomes, revisions, notes, equals, event, leaf) "
+            "values (%s::uuid, %s, %s, %s::bigint[], %s::jsonb, %s, %s::uuid, %s)",
+            (str(self._job.id), batch.first, letters, revisions, _json(batch.notes), batch.equals, event, leaf),
+        )
+        return counts
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()

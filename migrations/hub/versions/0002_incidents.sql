@@ -1,0 +1,124 @@
+-- The functions that write incidents (hub/sharing/stored.py at this revision). Run as hub_owner.
+
+-- What a provider has under these external ids, or under this id: current revisions and, where a record is withdrawn, its tombstone
+-- (no content). Nothing is locked: the store refuses a revision that is not the next.
+create function hub.incidents_known(p_provider int, p_external_ids text[])
+returns table (external_id text, id uuid, rev int, revision_no bigint, content_mac bytea)
+language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
+  select i.external_id, i.id, i.rev, i.revision_no, i.content_mac from hub.incidents i
+  where i.provider = p_provider and i.external_id = any(p_external_ids)
+  union all
+  select w.external_id, w.id, w.rev, w.revision_no, null from hub.incidents_withdrawn w
+  where w.provider = p_provider and w.external_id = any(p_external_ids) and not exists (select from hub.incidents i where i.id = w.id)
+    and not exists (select from hub.incidents_withdrawn x where x.id = w.id and x.rev > w.rev)
+$$;
+-- The same records, locked until the transaction ends: for an attempt after one that came too late.
+create function hub.incidents_lock(p_provider int, p_external_ids text[]) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp as $$
+begin
+  perform from hub.incidents i where i.provider = p_provider and i.external_id = any(p_external_ids) order by i.id for update;
+  perform from hub.incidents_withdrawn w where w.provider = p_provider and w.external_id = any(p_external_ids)
+  order by w.id, w.rev for update;
+end $$;
+create function hub.incidents_known_id(p_provider int, p_id uuid)
+returns table (external_id text, id uuid, rev int, revision_no bigint, content_mac bytea)
+language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
+  select i.external_id, i.id, i.rev, i.revision_no, i.content_mac from hub.incidents i where i.id = p_id and i.provider = p_provider
+$$;
+
+-- Stores a batch as the current revisions and gives their numbers, in the batch's order; former ones move to the history. A revision
+-- that is not the next of its record is refused (40001): somebody else was faster.
+create function hub.incidents_store(p_provider int, p_id uuid[], p_rev int[], p_macs bytea, p_cell_row int[], p_cell_column int[], p_category text[], p_occurred_at timestamptz[], p_occurred_until timestamptz[], p_reported_at timestamptz[], p_resolved_at timestamptz[], p_status text[], p_severity int[], p_handling text[], p_external_id text[], p_ciphertext bytea, p_place_sealed_at int[], p_place_sealed_length int[], p_narrative_sealed_at int[], p_narrative_sealed_length int[], p_phone_sealed_at int[], p_phone_sealed_length int[], p_title_sealed_at int[], p_title_sealed_length int[], p_address_sealed_at int[], p_address_sealed_length int[], p_people_sealed_at int[], p_people_sealed_length int[], p_vehicles_sealed_at int[], p_vehicles_sealed_length int[], p_extra_sealed_at int[], p_extra_sealed_length int[])
+returns table (id uuid, revision_no bigint)
+language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp as $$
+#variable_conflict use_column
+declare former uuid[]; moved int; returned int; stored int;
+begin
+  perform pg_advisory_xact_lock_shared(7201, 2);
+  if not exists (select from hub.organisations o where o.id = p_provider) then
+    raise exception 'there is no such organisation' using errcode = '23503';
+  end if;
+  former := array(select u.id from unnest(p_id, p_rev) u(id, rev) where u.rev > 1);
+  if former <> '{}' then
+    -- In one order, so that two batches wait for each other and not in a circle.
+    perform from hub.incidents i where i.id = any(former) order by i.id for update;
+    perform from hub.incidents_withdrawn w where w.id = any(former) order by w.id, w.rev for update;
+    insert into hub.incidents_history (id, rev, revision_no, provider, content_mac, k2, c100, c500, c2k, category, occurred_at, occurred_until, reported_at, resolved_at, status, severity, handling, external_id, place_sealed, narrative_sealed, phone_sealed, title_sealed, address_sealed, people_sealed, vehicles_sealed, extra_sealed, published_at)
+    select i.id, i.rev, i.revision_no, i.provider, i.content_mac, i.k2, i.c100, i.c500, i.c2k, i.category, i.occurred_at, i.occurred_until, i.reported_at, i.resolved_at, i.status, i.severity, i.handling, i.external_id, i.place_sealed, i.narrative_sealed, i.phone_sealed, i.title_sealed, i.address_sealed, i.people_sealed, i.vehicles_sealed, i.extra_sealed, i.published_at from hub.incidents i
+    join unnest(p_id, p_rev) u(id, rev) on u.id = i.id where i.id = any(former) and i.rev = u.rev - 1 and i.provider = p_provider;
+    get diagnostics moved = row_count;
+    select count(*) into returned from unnest(p_id, p_rev) u(id, rev)
+    join hub.incidents_withdrawn w on w.id = u.id and w.rev = u.rev - 1 and w.provider = p_provider
+    where not exists (select from hub.incidents i where i.id = u.id)
+      and not exists (select from hub.incidents_withdrawn x where x.id = u.id and x.rev >= u.rev);
+    if moved + returned <> cardinality(former) then
+      raise exception 'another revision came first' using errcode = '40001';
+    end if;
+  end if;
+  return query
+  insert into hub.incidents as t (id, rev, revision_no, provider, content_mac, k2, c100, c500, c2k, category, occurred_at, occurred_until, reported_at, resolved_at, status, severity, handling, external_id, place_sealed, narrative_sealed, phone_sealed, title_sealed, address_sealed, people_sealed, vehicles_sealed, extra_sealed, published_at, released)
+  select b.id, b.rev, nextval('hub.revision_no'), p_provider, b.content_mac, hub.cell_code(b.cell_row, b.cell_column),
+         c.c100, c.c500, c.c2k, b.category, b.occurred_at, b.occurred_until, b.reported_at, b.resolved_at, b.status, b.severity, b.handling, b.external_id, b.place_sealed, b.narrative_sealed, b.phone_sealed, b.title_sealed, b.address_sealed, b.people_sealed, b.vehicles_sealed, b.extra_sealed, now(), l.labels
+  from (select u.*, substring(p_macs from 32 * u.n::int - 31 for 32) as content_mac, substring(p_ciphertext from u.place_sealed_at for u.place_sealed_length) as place_sealed, substring(p_ciphertext from u.narrative_sealed_at for u.narrative_sealed_length) as narrative_sealed, substring(p_ciphertext from u.phone_sealed_at for u.phone_sealed_length) as phone_sealed, substring(p_ciphertext from u.title_sealed_at for u.title_sealed_length) as title_sealed, substring(p_ciphertext from u.address_sealed_at for u.address_sealed_length) as address_sealed, substring(p_ciphertext from u.people_sealed_at for u.people_sealed_length) as people_sealed, substring(p_ciphertext from u.vehicles_sealed_at for u.vehicles_sealed_length) as vehicles_sealed, substring(p_ciphertext from u.extra_sealed_at for u.extra_sealed_length) as extra_sealed
+        from unnest(p_id, p_rev, p_cell_row, p_cell_column, p_category, p_occurred_at, p_occurred_until, p_reported_at, p_resolved_at, p_status, p_severity, p_handling, p_external_id, p_place_sealed_at, p_place_sealed_length, p_narrative_sealed_at, p_narrative_sealed_length, p_phone_sealed_at, p_phone_sealed_length, p_title_sealed_at, p_title_sealed_length, p_address_sealed_at, p_address_sealed_length, p_people_sealed_at, p_people_sealed_length, p_vehicles_sealed_at, p_vehicles_sealed_length, p_extra_sealed_at, p_extra_sealed_length) with ordinality u(id, rev, cell_row, cell_column, category, occurred_at, occurred_until, reported_at, resolved_at, status, severity, handling, external_id, place_sealed_at, place_sealed_length, narrative_sealed_at, narrative_sealed_length, phone_sealed_at, phone_sealed_length, title_sealed_at, title_sealed_length, address_sealed_at, address_sealed_length, people_sealed_at, people_sealed_length, vehicles_sealed_at, vehicles_sealed_length, extra_sealed_at, extra_sealed_length, n)) b
+  cross join lateral (select hub.cell_centre(b.cell_row, b.cell_column, 100) as c100, hub.cell_centre(b.cell_row, b.cell_column, 500) as c500, hub.cell_centre(b.cell_row, b.cell_column, 2000) as c2k offset 0) c
+  cross join lateral (select coalesce(array_agg(r.grant_id order by r.grant_id), '{}') from hub.incidents_rules r
+  where r.provider = p_provider
+    and (r.category__one_of is null or b.category = any(r.category__one_of))
+    and (r.place__within is null or not exists (select from unnest(r.place__within) a where public.ST_Covers(a, (case r.grid_m when 100 then c.c100 when 500 then c.c500 when 2000 then c.c2k end)) is not true))
+    and (r.status__one_of is null or b.status = any(r.status__one_of))
+    and (r.severity__one_of is null or b.severity = any(r.severity__one_of))
+    and (r.severity__at_most is null or b.severity <= r.severity__at_most)
+    and (r.severity__at_least is null or b.severity >= r.severity__at_least)
+    and (r.handling__one_of is null or b.handling = any(r.handling__one_of))
+    and (r.external_id__one_of is null or b.external_id = any(r.external_id__one_of))) l(labels)
+  on conflict (id) do update set rev = excluded.rev, revision_no = excluded.revision_no, provider = excluded.provider, content_mac = excluded.content_mac, k2 = excluded.k2, c100 = excluded.c100, c500 = excluded.c500, c2k = excluded.c2k, category = excluded.category, occurred_at = excluded.occurred_at, occurred_until = excluded.occurred_until, reported_at = excluded.reported_at, resolved_at = excluded.resolved_at, status = excluded.status, severity = excluded.severity, handling = excluded.handling, external_id = excluded.external_id, place_sealed = excluded.place_sealed, narrative_sealed = excluded.narrative_sealed, phone_sealed = excluded.phone_sealed, title_sealed = excluded.title_sealed, address_sealed = excluded.address_sealed, people_sealed = excluded.people_sealed, vehicles_sealed = excluded.vehicles_sealed, extra_sealed = excluded.extra_sealed, published_at = excluded.published_at, released = excluded.released where t.rev = excluded.rev - 1 and t.provider = excluded.provider
+  returning t.id, t.revision_no;
+  get diagnostics stored = row_count;
+  if stored <> cardinality(p_id) then
+    raise exception 'another revision came first' using errcode = '40001';
+  end if;
+end $$;
+
+-- Withdraws a record: its last revision moves to the history, a tombstone takes its place; gives the tombstone's number.
+create function hub.incidents_withdraw(p_provider int, p_id uuid, p_rev int) returns bigint
+language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp as $$
+declare number bigint;
+begin
+  perform pg_advisory_xact_lock_shared(7201, 2);
+  perform from hub.incidents i where i.id = p_id for update;
+  insert into hub.incidents_history (id, rev, revision_no, provider, content_mac, k2, c100, c500, c2k, category, occurred_at, occurred_until, reported_at, resolved_at, status, severity, handling, external_id, place_sealed, narrative_sealed, phone_sealed, title_sealed, address_sealed, people_sealed, vehicles_sealed, extra_sealed, published_at)
+  select i.id, i.rev, i.revision_no, i.provider, i.content_mac, i.k2, i.c100, i.c500, i.c2k, i.category, i.occurred_at, i.occurred_until, i.reported_at, i.resolved_at, i.status, i.severity, i.handling, i.external_id, i.place_sealed, i.narrative_sealed, i.phone_sealed, i.title_sealed, i.address_sealed, i.people_sealed, i.vehicles_sealed, i.extra_sealed, i.published_at from hub.incidents i
+  where i.id = p_id and i.rev = p_rev and i.provider = p_provider;
+  with gone as (delete from hub.incidents i where i.id = p_id and i.rev = p_rev and i.provider = p_provider returning *)
+  insert into hub.incidents_withdrawn (id, rev, revision_no, provider, external_id, released)
+  select g.id, g.rev + 1, nextval('hub.revision_no'), g.provider, g.external_id, g.released from gone g
+  returning revision_no into number;
+  if number is null then
+    raise exception 'another revision came first' using errcode = '40001';
+  end if;
+  return number;
+end $$;
+
+-- What a provider's revisions are: for the report of an import.
+create function hub.incidents_receipts(p_provider int, p_revisions bigint[]) returns table (revision_no bigint, id uuid, rev int)
+language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
+  select i.revision_no, i.id, i.rev from hub.incidents i where i.revision_no = any(p_revisions) and i.provider = p_provider
+  union all
+  select h.revision_no, h.id, h.rev from hub.incidents_history h where h.revision_no = any(p_revisions) and h.provider = p_provider
+$$;
+
+-- Every revision number of a record, for "who saw this record"; an owner is told of its own records alone (null: an auditor asks).
+create or replace function hub.incidents_revisions(p_id uuid, p_owner text) returns setof bigint
+language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
+  select r.revision_no from (select id, provider, revision_no from hub.incidents
+                             union all select id, provider, revision_no from hub.incidents_history
+                             union all select id, provider, revision_no from hub.incidents_withdrawn) r
+  join hub.organisations o on o.id = r.provider where r.id = p_id and (p_owner is null or o.slug = p_owner)
+$$;
+
+revoke execute on all functions in schema hub from public;
+grant select on hub.incidents_page, hub.incidents_seek, hub.incidents_placeless, hub.incidents_scan, hub.incidents_time to hub_reader;
+grant execute on function hub.incidents_ctx to hub_reader;
+grant execute on function hub.incidents_known, hub.incidents_known_id, hub.incidents_lock, hub.incidents_store, hub.incidents_withdraw, hub.incidents_receipts to hub_writer;
+grant execute on function hub.incidents_revisions to hub_auditor;
