@@ -16,6 +16,12 @@ from hub.records import Record
 Place = tuple[int | str, ...]
 Fault = tuple[Place, str]
 CSV_ONLY = ("encoding", "delimiter", "header")
+MODIFIERS: dict[Shape, tuple[str, ...]] = {
+    "text": ("map", "otherwise", "date"),
+    "words": ("map", "otherwise"),
+    "number": ("map", "otherwise"),
+    "time": ("time", "zone", "ambiguous", "take"),
+}
 
 
 def faults(mapping: Mapping, dataset: type[Record]) -> Iterator[Fault]:
@@ -126,22 +132,12 @@ def _of_value(mapping: Mapping, value: Value, model: type[BaseModel], name: str,
 
 
 def _of_words(value: Value, shape: Shape, at: Place) -> Iterator[Fault]:
-    """Words that have no meaning here: each would be passed over without a word."""
-    here = value.model_fields_set - {"column", "columns", "constant"}
-    fitting: set[str] = set()
-    if value.constant is None:
-        fitting = {
-            "time": {"time", "zone", "ambiguous", "take"},
-            "object": set(),
-            "text": {"date"} if value.map is None else {"map", "otherwise"},
-        }.get(shape, {"map", "otherwise"})
-        if shape == "text" and value.date is None:
-            fitting = fitting | {"map"}
-        if value.columns is not None and shape != "object":
-            fitting = fitting | {"join"}
-        if value.map is None:
-            fitting = fitting - {"otherwise"}
-    for word in sorted(here - fitting):
+    """Words that have no meaning here: they would be passed over in silence."""
+    fitting = set() if value.constant is not None else set(MODIFIERS.get(shape, ()))
+    if value.columns is not None and fitting:
+        fitting.add("join")
+    fitting -= {"otherwise"} if value.map is None else {"date"}
+    for word in sorted(value.model_fields_set - {"column", "columns", "constant"} - fitting):
         yield (*at, word), "has no meaning here"
 
 

@@ -4,7 +4,6 @@ import codecs
 import io
 
 from hub.errors import InvalidFile
-from hub.mapping.model import ENCODINGS
 
 PIECE_BYTES = 1 << 16
 _MARKS = [  # UTF-32's begins like UTF-16's
@@ -30,6 +29,7 @@ class Lines:
         self._tail = ""
         self._decoder: codecs.IncrementalDecoder | None = None
         self._errors = "surrogateescape"
+        self._finished = False
 
     @property
     def buffered(self) -> int:
@@ -46,7 +46,7 @@ class Lines:
         """
         if self._decoder is None and not self._begin():
             return False
-        if not self._raw and not (self.ended and self._decoder is not None and not self._finished):
+        if not self._raw and (self._finished or not self.ended):
             return False
         piece = bytes(self._raw[:PIECE_BYTES])
         del self._raw[:PIECE_BYTES]
@@ -56,8 +56,6 @@ class Lines:
         self._split(self._decode(piece, final), final)
         return True
 
-    _finished = False
-
     def taken(self, lines: int, size: int) -> None:
         """The first `lines` lines, `size` bytes, have been used."""
         del self.lines[:lines]
@@ -65,7 +63,7 @@ class Lines:
 
     def size(self, lines: list[str]) -> int:
         """Bytes of these lines in the file."""
-        if self.encoding == "utf-8" and self.plain:
+        if self.plain and self._errors != "surrogatepass":
             return sum(map(len, lines))
         return sum(len(line.encode(self.encoding or "utf-8", self._errors)) for line in lines)
 
@@ -75,7 +73,7 @@ class Lines:
             if len(self._raw) < 4 and not self.ended:
                 return False
             self._settle()
-        name = ENCODINGS.get(self.encoding or "", self.encoding or "utf-8")
+        name = self.encoding or "utf-8"
         if name.startswith("utf-16"):
             self._errors = "surrogatepass"
         self._decoder = codecs.getincrementaldecoder(name)(self._errors)
@@ -114,8 +112,3 @@ class Lines:
         if lines and not final and not lines[-1].endswith("\n"):
             self._tail = lines.pop()
         self.lines += lines
-
-
-def spoilt(text: str) -> bool:
-    """Whether it holds what could not be decoded."""
-    return any("\ud800" <= c <= "\udfff" for c in text)

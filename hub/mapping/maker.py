@@ -64,7 +64,8 @@ class Maker:
         record = record_of(values, self._dataset, self._label)
         if isinstance(record, Made):
             return record
-        flags = place_flags(*values[self._place], self._labels[self._place]) if self._in_degrees else ()
+        lon, lat = values[self._place]
+        flags = place_flags(lon, lat, self._labels[self._place]) if self._in_degrees else ()
         return Made(record, key, flags=flags)
 
     def _refused(self, values: dict[str, Any], problems: list[Problem]) -> Made:

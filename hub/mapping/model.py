@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 from hub.mapping.rows import MAX_COLUMNS
 
 MAX_WORDS = 5_000  # of one value map
-ENCODINGS = {"utf-8": "utf-8", "utf-16": "utf-16", "utf-16-le": "utf-16-le", "utf-16-be": "utf-16-be", "latin-1": "latin-1", "windows-1252": "cp1252"}  # fmt: skip
 DELIMITERS = {",": ",", ";": ";", "tab": "\t", "|": "|"}
 # What a GeoJSON feature has besides properties, as columns: its own id; where its point is, for `hash`.
 FEATURE_ID, LONGITUDE, LATITUDE = "feature.id", "geometry.lon", "geometry.lat"

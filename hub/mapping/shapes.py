@@ -49,7 +49,8 @@ def part_of(model: type[BaseModel], name: str) -> type[BaseModel]:
 def adapter_of(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
     """Checks one value of the field, as the dataset does."""
     info = model.model_fields[name]
-    return TypeAdapter(Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation)
+    annotation: Any = info.annotation
+    return TypeAdapter(Annotated[annotation, *info.metadata] if info.metadata else annotation)
 
 
 def _plain(annotation: Any) -> Any:

@@ -7,6 +7,7 @@ from pydantic_core import ErrorDetails
 
 from hub.errors import Problem
 from hub.mapping.rows import MAX_PROBLEMS, Made
+from hub.mapping.shapes import part_of, shape_of
 from hub.records import Record
 
 MAX_NAME = 200
@@ -51,9 +52,9 @@ def _problem(item: ErrorDetails, dataset: type[Record], label: Callable[[str], s
     elif item["type"] == "enum":
         reason = f"is not a word of {first}"
     # Inside lists and objects the names may be the partner's own data: only numbers and the hub's names are told.
-    path = "".join(f".{step}" for step in inner if isinstance(step, int) or _is_ours(dataset, str(step)))
+    path = "".join(f".{step}" for step in inner if isinstance(step, int) or _is_ours(dataset, str(first), str(step)))
     return Problem(((label(str(first)) if first else "row") + path)[:MAX_NAME], reason)
 
 
-def _is_ours(dataset: type[Record], step: str) -> bool:
-    return step in {"name", "birth_date", "role", "plate", "description"}
+def _is_ours(dataset: type[Record], field: str, step: str) -> bool:
+    return field in dataset.model_fields and shape_of(dataset, field) == "list" and step in part_of(dataset, field).model_fields

@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from hub.api.collections import read_body
+from hub.api.bodies import read_body
 from hub.datasets.incidents import MAX_DEPTH
 from hub.errors import InvalidRequest
 from tests.api.asking import GEOJSON, ITEMS, bearer, collection, nothing_stored, problem, raw, send

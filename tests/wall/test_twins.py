@@ -16,7 +16,7 @@ from starlette.routing import Route
 from hub.api import openapi
 from hub.datasets import DATASETS
 from hub.released import PATHS, view_sql
-from hub.sharing import context, query
+from hub.sharing import context, query, stored
 from hub.sharing.labels import label_sql
 from hub.sharing.statements import Shape, Statements
 from tests.wall.asks import AUDIT_VALUES, GENERATORS, PAGE_VALUES, POSTER, asks, operations
@@ -157,6 +157,10 @@ def _spoil(world: World) -> None:
         label = label_sql("incidents", INCIDENT).replace("create function", "create or replace function")
         assert "when 500 then p_c500" in label
         connection.exec_driver_sql(label.replace("when 500 then p_c500", "when 500 then p_c100"))
+        store = stored.dataset_sql("incidents", INCIDENT).partition("create function hub.incidents_store")[2].partition("end $$;")[0]
+        assert "when 500 then c.c500" in store
+        store = store.replace("when 500 then c.c500", "when 500 then c.c100")
+        connection.exec_driver_sql(f"create or replace function hub.incidents_store{store}end $$;".replace("%", "%%"))
 
 
 def _spoiled(world: World, asked: Mapping[str, Sequence[Ask]]) -> dict[str, Answers]:
