@@ -4,9 +4,12 @@ client = Client("https://hub.example", "harbour-etl", Path("key.pem").read_bytes
 for feature in client.items("incidents", bbox="-79.40,43.64,-79.36,43.67"): …
 """
 
+import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, BinaryIO, Self
 from uuid import uuid4
 
 import httpx2
@@ -16,6 +19,9 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 GEOJSON = "application/geo+json"
+PASSING = (429, 500, 502, 503, 504)  # a hub that restarts, or the proxy before it
+TRIES = 10
+PART_BYTES = 1 << 18
 
 
 class Problem(Exception):
@@ -89,6 +95,97 @@ class Client:
         receipt: dict[str, Any] = _checked(answer).json()
         return receipt
 
+    def import_file(
+        self,
+        collection: str,
+        file: BinaryIO,
+        mapping: Mapping[str, Any] | None = None,
+        *,
+        dry_run: bool = False,
+        sent: Callable[[str, int, int], None] = lambda _job, _bytes, _of: None,
+    ) -> dict[str, Any]:
+        """Imports a whole file, however long: CSV by `mapping`, else GeoJSON features one a line (or RFC 8142). Gives the job at its
+        end: its state is done or failed, and it counts the rows landed, updated, unchanged and refused (`verdicts`).
+
+        The same file and mapping go on where an earlier call was interrupted. A connection that breaks, or a hub that is away for a
+        while, is waited for. `sent` is told the job's id, and how many bytes of how many are sent.
+
+        Raises:
+            Problem: the hub refuses the mapping, the file or the client.
+            httpx2.TransportError: the hub stays away.
+        """
+        length, digest = _measured(file)
+        about = {"mapping": mapping, "dry_run": dry_run, "length": length, "sha256": digest.hex()}
+        imports = f"/collections/{collection}/imports"
+        once = {"Idempotency-Key": f'"{uuid4()}"'}
+        job = self._patiently(lambda: self._send("POST", imports, json=about, headers=once))
+        waited = 0
+        while job["state"] == "open":
+            offset = job["offset"]
+            try:
+                job = self._part(f"{imports}/{job['id']}", file, job, length, digest, sent)
+            except (httpx2.TransportError, Problem) as error:
+                if isinstance(error, Problem) and error.status not in (*PASSING, 409, 422):
+                    raise
+                here = f"{imports}/{job['id']}"
+                job = self._patiently(lambda here=here: self._send("GET", here))  # type: ignore[misc]
+                waited = 0 if job["offset"] > offset else waited + 1
+                if job["state"] == "open" and (waited > TRIES or (isinstance(error, Problem) and error.status not in PASSING)):
+                    raise
+                time.sleep(min(0.2 * 2**waited, 10))
+        return job
+
+    def verdicts(self, collection: str, job_id: str, outcome: str | None = None) -> Iterator[dict[str, Any]]:
+        """The verdict of each row of an import, or of those with one outcome (landed, updated, unchanged, refused)."""
+        address = f"{self._base}/collections/{collection}/imports/{job_id}/verdicts"
+        params = {"outcome": outcome} if outcome else {}
+        with self._http.stream("GET", address, params=params, headers=self._headers()) as answer:
+            if answer.status_code >= 400:
+                answer.read()
+            _checked(answer)
+            for line in answer.iter_lines():
+                yield json.loads(line)
+
+    def _part(
+        self, address: str, file: BinaryIO, job: Mapping[str, Any], length: int, digest: bytes, sent: Callable[[str, int, int], None]
+    ) -> dict[str, Any]:
+        offset = job["offset"]
+        file.seek(offset)
+
+        def parts() -> Iterator[bytes]:
+            done = offset
+            while data := file.read(PART_BYTES):
+                yield data
+                done += len(data)
+                sent(job["id"], done, length)
+
+        headers = {
+            "Upload-Offset": str(offset),
+            "Upload-Complete": "?1",
+            "Repr-Digest": f"sha-256=:{b64encode(digest).decode()}:",
+            "Content-Length": str(length - offset),
+            "Content-Type": "application/octet-stream",
+        }
+        return self._send("PATCH", address, content=parts(), headers=headers)
+
+    def _send(self, method: str, path: str, headers: Mapping[str, str] | None = None, **more: Any) -> dict[str, Any]:
+        answer = _checked(self._http.request(method, self._base + path, headers=self._headers() | dict(headers or {}), **more))
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def _patiently(self, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Asks until the hub answers, for about a minute."""
+        for attempt in range(TRIES):
+            try:
+                return ask()
+            except httpx2.TransportError:
+                pass
+            except Problem as error:
+                if error.status not in PASSING:
+                    raise
+            time.sleep(min(0.2 * 2**attempt, 10))
+        return ask()
+
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token()}"}
 
@@ -108,6 +205,16 @@ def _private_key(pem: bytes) -> tuple[ECKey | OKPKey | RSAKey, str]:
         if key.is_private and (isinstance(key, RSAKey) or key.curve_name == curve):
             return key, algorithm
     raise ValueError("not an EC P-256, Ed25519 or RSA private key in PEM")
+
+
+def _measured(file: BinaryIO) -> tuple[int, bytes]:
+    """Length in bytes and SHA-256 of the whole file."""
+    digest, length = sha256(), 0
+    file.seek(0)
+    while data := file.read(1 << 20):
+        digest.update(data)
+        length += len(data)
+    return length, digest.digest()
 
 
 def _checked(answer: httpx2.Response) -> httpx2.Response:

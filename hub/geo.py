@@ -82,10 +82,15 @@ def cell(place: Point, grid_m: int) -> Cell:
 
     A point on an edge belongs to the cell north or east of it, to within the rounding of a double; the north pole to the last row.
     """
-    row = _row(place.lat)
-    column = _column(place.lon, columns(row // 20))
+    row, column = finest(place.lon, place.lat)
     side = TIERS[grid_m]
     return Cell(grid_m, row // side, column // side)
+
+
+def finest(lon: float, lat: float) -> tuple[int, int]:
+    """Row and column of the 100 m cell that holds (lon, lat)."""
+    row = _row(lat)
+    return row, _column(lon, columns(row // 20))
 
 
 def snap(place: Point, grid_m: int) -> Point:

@@ -77,9 +77,11 @@ class Shredded(NotShared):
         self.records = frozenset(records)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sealing:
-    """One record revision to seal. `bucket` is its retention bucket; `fields` is field number → (class, plaintext)."""
+    """One record revision to seal. `bucket` is its retention bucket; `fields` is field number → (class, plaintext). Not to be changed
+    once made; not frozen, because that makes it three times as dear and there is one for each row of an import.
+    """
 
     owner: UUID
     record: UUID
@@ -123,6 +125,8 @@ class _Group(NamedTuple):
 
 
 _Open = tuple[FieldKey, Context]
+_New = tuple[bytes, int, int, int, bytes]
+"""A DEK to store: record, class, revision, id of its KEK, wrapped row."""
 _Row = Row[*tuple[Any, ...]]
 
 
@@ -155,14 +159,28 @@ class Keyring:
     def seal_batch(self, items: Sequence[Sealing]) -> list[dict[int, bytes]]:
         """Per item its field number → ciphertext. The DEKs are durable on return; the record may be committed after."""
         classes = [sorted({_catalogued(cls) for cls, _ in item.fields.values()}) for item in items]
-        wanted = [
-            (_Dek(item.owner, item.record, cls, item.rev), item.bucket)
-            for item, its_classes in zip(items, classes, strict=True)
-            for cls in its_classes
-        ]
-        keys = iter(self._provide(wanted))
-        nonces = self._draw(sum(len(item.fields) for item in items), 12)
-        return [_seal(item, {cls: next(keys) for cls in its_classes}, nonces) for item, its_classes in zip(items, classes, strict=True)]
+        rows, keys = self._new_deks([(i.owner, i.record, i.rev, i.bucket, found) for i, found in zip(items, classes, strict=True)])
+        if self._store(rows) < len(rows):  # some revision has a DEK already
+            wanted = [_Dek(i.owner, i.record, cls, i.rev) for i, found in zip(items, classes, strict=True) for cls in found]
+            keys = self._fetch(wanted)
+        nonces, each = self._draw(sum(len(item.fields) for item in items), 12), iter(keys)
+        return [_seal(item, {cls: next(each) for cls in found}, nonces) for item, found in zip(items, classes, strict=True)]
+
+    def _new_deks(self, wanted: Sequence[tuple[UUID, UUID, int, str, Sequence[int]]]) -> tuple[list[_New], list[_Open]]:
+        """A fresh DEK for each (owner, record, rev, bucket, classes) and class: the row to store, and the key to seal with."""
+        keks = self._keks_of({_Group(owner, cls, bucket) for owner, _, _, bucket, classes in wanted for cls in classes})
+        count = sum(len(classes) for *_, classes in wanted)
+        secrets, nonces = self._draw(count, 32), self._draw(count, 12)
+        rows: list[_New] = []
+        keys: list[_Open] = []
+        for owner, record, rev, bucket, classes in wanted:
+            owner_bytes, record_bytes = owner.bytes, record.bytes
+            for cls in classes:
+                kek, context = keks[_Group(owner, cls, bucket)], Context(owner_bytes, record_bytes, cls, rev)
+                row, key = wrap_dek(kek, next(secrets), next(nonces), context)
+                rows.append((record_bytes, cls, rev, kek.kek_id, row))
+                keys.append((key, context))
+        return rows, keys
 
     def open_batch(self, items: Sequence[Opening]) -> list[bytes]:
         """Plaintexts in the order of `items`. Raises Shredded if any DEK is gone; then nothing is opened."""
@@ -187,7 +205,7 @@ class Keyring:
         """Seal an audit event's literals under the DEK of its month (UTC). `at` is aware."""
         month = _month(at)
         if month not in self._months:
-            (self._months[month],) = self._provide([(month, "audit")])
+            self._months[month] = self._of_month(month)
         return seal_field(self._months[month][0], plaintext, self._random(12), _of_event(event), 0, 0)
 
     def open_literals(self, event: UUID, at: datetime, blob: bytes) -> bytes:
@@ -195,28 +213,23 @@ class Keyring:
         month = _month(at)
         return open_field(self._fetch([month])[0][0], blob, _of_event(event), 0, 0)
 
-    def _provide(self, wanted: Sequence[tuple[_Dek, str]]) -> list[_Open]:
-        """A key to seal with per DEK and bucket: new and committed, or the one that the revision has already."""
-        keks = self._keks_of({_Group(dek.owner, dek.cls, bucket) for dek, bucket in wanted})
-        secrets, nonces = self._draw(len(wanted), 32), self._draw(len(wanted), 12)
-        keys: list[_Open] = []
-        rows: list[tuple[_Dek, int, bytes]] = []
-        for (dek, bucket), secret, nonce in zip(wanted, secrets, nonces, strict=True):
-            kek, context = keks[_Group(dek.owner, dek.cls, bucket)], dek.context()
-            row, key = wrap_dek(kek, secret, nonce, context)
-            rows.append((dek, kek.kek_id, row))
-            keys.append((key, context))
-        return keys if self._store(rows) == len(rows) else self._fetch([dek for dek, _ in wanted])
+    def _of_month(self, month: _Dek) -> _Open:
+        """The month's key: new, or the one that it has already."""
+        rows, keys = self._new_deks([(month.owner, month.record, month.rev, "audit", (month.cls,))])
+        return keys[0] if self._store(rows) else self._fetch([month])[0]
 
-    def _store(self, rows: list[tuple[_Dek, int, bytes]]) -> int:
+    def _store(self, rows: list[_New]) -> int:
         """How many were new. Sorted, so that two batches with rows in common wait for each other, not in a circle."""
         if not rows:
             return 0
-        rows.sort(key=lambda entry: (entry[0].record.bytes, entry[0].cls, entry[0].rev))
+        rows.sort()
+        records, classes, revs, kek_ids, wrapped = zip(*rows, strict=True)
         values = {
-            **_columns([dek for dek, _, _ in rows]),
-            "kek_ids": _array(kek_id for _, kek_id, _ in rows),
-            "rows": b"".join(row for _, _, row in rows),
+            "records": "{" + ",".join([record.hex() for record in records]) + "}",
+            "classes": _array(classes),
+            "revs": _array(revs),
+            "kek_ids": _array(kek_ids),
+            "rows": b"".join(wrapped),
         }
         with self._transaction() as transaction:
             return transaction.execute(_ADD_DEKS, values).rowcount

@@ -11,7 +11,7 @@ from hub.mapping.lines import Lines
 from hub.mapping.maker import Maker
 from hub.mapping.model import DELIMITERS, Mapping
 from hub.mapping.rows import MAX_ROW_BYTES, Made, Row, State, refused
-from hub.mapping.values import trimmer
+from hub.mapping.values import Watch, trimmer
 from hub.records import Record
 
 # No value is longer than its row. Past Python's own limit (131,072) a reader would go on inside the value, as if a row began there.
@@ -24,8 +24,8 @@ NUL = "holds NUL characters: it is no text, or UTF-16 without a byte order mark 
 class CsvFile:
     """Reads rows one by one. `next_row` gives None when it needs more data."""
 
-    def __init__(self, mapping: Mapping, dataset: type[Record], state: State) -> None:
-        self._mapping, self._dataset = mapping, dataset
+    def __init__(self, mapping: Mapping, dataset: type[Record], state: State, watch: Watch | None) -> None:
+        self._mapping, self._dataset, self._watch = mapping, dataset, watch
         self._trim = trimmer(mapping.empty)
         self._lines = Lines(mapping.encoding, state.encoding)
         self._offset, self._row, self._line = state.offset, state.row, state.line
@@ -108,7 +108,7 @@ class CsvFile:
 
     def _take_columns(self, columns: tuple[str, ...]) -> None:
         check_columns(self._mapping, columns)
-        self._columns, self._maker = columns, Maker(self._mapping, self._dataset, columns)
+        self._columns, self._maker = columns, Maker(self._mapping, self._dataset, columns, self._watch)
 
     def _advance(self, lines: list[str], first: int) -> None:
         size = self._lines.size(lines)

@@ -12,7 +12,7 @@ from hub.mapping.model import FEATURE_ID, LATITUDE, LONGITUDE
 from hub.mapping.model import Mapping as Spec
 from hub.mapping.rows import Made, refused
 from hub.mapping.unfit import Unfit
-from hub.mapping.values import refuse_zero, trimmer
+from hub.mapping.values import Watch, refuse_zero, trimmer
 from hub.mapping.verdicts import MAX_NAME, place_flags, record_of, refusal
 from hub.records import Record
 
@@ -74,10 +74,10 @@ def direct(dataset: type[Record]) -> Callable[[Any], Made]:
 class FeatureMaker:
     """Makes records of features by a mapping: properties are its columns, the feature's own id is the column `feature.id`."""
 
-    def __init__(self, mapping: Spec, dataset: type[Record]) -> None:
+    def __init__(self, mapping: Spec, dataset: type[Record], watch: Watch | None = None) -> None:
         self._mapping = mapping
         self._columns = mapping.used_besides(EXTRA)
-        self._maker = Maker(mapping, dataset, self._columns)
+        self._maker = Maker(mapping, dataset, self._columns, watch)
         self._trim = trimmer(mapping.empty)
         self._place = None if mapping.place is not None and mapping.place.sources else dataset.named("place")[0].name
         self._keep_zero = mapping.place is not None and mapping.place.zero == "keep"

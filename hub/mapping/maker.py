@@ -8,7 +8,7 @@ from hub.errors import Problem
 from hub.mapping.model import Mapping, Value
 from hub.mapping.rows import PLACEHOLDER, Made
 from hub.mapping.unfit import Unfit
-from hub.mapping.values import NO_VALUE, Cells, Reader, Values
+from hub.mapping.values import NO_VALUE, Cells, Reader, Values, Watch
 from hub.mapping.verdicts import place_flags, record_of, refusal
 from hub.records import Record
 
@@ -19,12 +19,12 @@ EXTRA = "extra"
 class Maker:
     """Made once for a mapping and a file's columns; `make` is called for every row."""
 
-    def __init__(self, mapping: Mapping, dataset: type[Record], columns: Sequence[str]) -> None:
+    def __init__(self, mapping: Mapping, dataset: type[Record], columns: Sequence[str], watch: Watch | None = None) -> None:
         self._dataset = dataset
         self._place = dataset.named("place")[0].name
         self._required = [f.name for f in dataset.fields if f.required]
         self._labels = labels(mapping, self._place)
-        values = Values(mapping, columns)
+        values = Values(mapping, columns, watch)
         self._readers = self._compiled(mapping, values)
         self._in_degrees = mapping.place is None or mapping.place.crs is None
         self._hash = [(name, values.cell(name)) for name in sorted(mapping.external_id.hash or ())]

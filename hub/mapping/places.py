@@ -58,5 +58,5 @@ def number(text: str, decimal: str) -> float:
     """The number that `text` writes in plain digits, with `decimal` between whole and parts. It raises Unfit."""
     plain = text.replace(",", ".") if decimal == "," and "." not in text else text
     if not _NUMBER.fullmatch(plain) or (decimal == "," and "." in text):
-        raise Unfit("is not a number")
+        raise Unfit("is not a number in plain digits")
     return float(plain)

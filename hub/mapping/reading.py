@@ -5,6 +5,7 @@ from hub.mapping.csvfile import CsvFile
 from hub.mapping.model import Mapping
 from hub.mapping.rows import MAX_COLUMNS, MAX_ROW_BYTES, PLACEHOLDER, Row, State
 from hub.mapping.sequence import Sequence
+from hub.mapping.values import Watch
 from hub.records import Record
 
 __all__ = ["MAX_COLUMNS", "MAX_ROW_BYTES", "PLACEHOLDER", "Reading", "Row", "State"]
@@ -19,9 +20,19 @@ class Reading:
         InvalidFile: the columns of `state` don't fit the mapping.
     """
 
-    def __init__(self, mapping: Mapping | None, dataset: type[Record], state: State = State()) -> None:  # noqa: B008 - frozen
-        geojson = mapping is None or mapping.format == "geojson-seq"
-        self._file = Sequence(mapping, dataset, state) if geojson or mapping is None else CsvFile(mapping, dataset, state)
+    def __init__(
+        self,
+        mapping: Mapping | None,
+        dataset: type[Record],
+        state: State = State(),  # noqa: B008 - frozen
+        watch: Watch | None = None,
+    ) -> None:
+        """`watch` is told each value that a map doesn't hold, with its field: for whoever may see values."""
+        self._file: CsvFile | Sequence
+        if mapping is None or mapping.format == "geojson-seq":
+            self._file = Sequence(mapping, dataset, state, watch)
+        else:
+            self._file = CsvFile(mapping, dataset, state, watch)
         self._ended = self._done = False
         self._error: InvalidFile | None = None
 

@@ -4,6 +4,7 @@ from hub.errors import InvalidFile
 from hub.mapping.features import FeatureMaker, direct, json_of
 from hub.mapping.model import Mapping
 from hub.mapping.rows import MAX_ROW_BYTES, Made, Row, State
+from hub.mapping.values import Watch
 from hub.records import Record
 
 SEPARATOR = b"\x1e"
@@ -15,8 +16,8 @@ _FIRST_ROWS = 5  # among which a FeatureCollection, printed over many lines, say
 class Sequence:
     """Reads features one by one. `next_row` gives None when it needs more data."""
 
-    def __init__(self, mapping: Mapping | None, dataset: type[Record], state: State) -> None:
-        self._verdict = direct(dataset) if mapping is None else FeatureMaker(mapping, dataset).make
+    def __init__(self, mapping: Mapping | None, dataset: type[Record], state: State, watch: Watch | None) -> None:
+        self._verdict = direct(dataset) if mapping is None else FeatureMaker(mapping, dataset, watch).make
         self._offset, self._row, self._line = state.offset, state.row, state.line
         self._raw = bytearray()
         self._at = 0  # where in `_raw` the next text begins

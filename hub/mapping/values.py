@@ -14,6 +14,7 @@ from hub.records import Record
 
 Cells = Sequence[str | None]  # trimmed; None: there is no value
 Reader = Callable[[Cells], Any]  # None: there is no value; raises Unfit
+Watch = Callable[[str, str], None]  # told the field and the value that a map doesn't hold
 NO_VALUE = "has no value"
 
 
@@ -30,8 +31,8 @@ def trimmer(empty: Sequence[str]) -> Callable[[Sequence[str]], list[str | None]]
 class Values:
     """Makes readers for one mapping and the columns of one file."""
 
-    def __init__(self, mapping: Mapping, columns: Sequence[str]) -> None:
-        self.mapping = mapping
+    def __init__(self, mapping: Mapping, columns: Sequence[str], watch: Watch | None = None) -> None:
+        self.mapping, self._watch = mapping, watch
         self.index = {name: n for n, name in enumerate(columns)}
 
     def field(self, dataset: type[Record], name: str) -> Reader:
@@ -39,10 +40,12 @@ class Values:
         found = self.mapping.fields[name]
         shape = shape_of(dataset, name)
         if not isinstance(found, Value):
-            return self._list([{n: self.value(v, shape_of(part_of(dataset, name), n)) for n, v in p.items()} for p in found], found)
-        return self.value(found, shape)
+            part = part_of(dataset, name)
+            return self._list([{n: self.value(v, shape_of(part, n), f"{name}.{n}") for n, v in p.items()} for p in found], found)
+        return self.value(found, shape, name)
 
-    def value(self, value: Value, shape: Shape) -> Reader:
+    def value(self, value: Value, shape: Shape, name: str) -> Reader:
+        """What makes one value; `name` is the field's, for whoever watches."""
         if value.constant is not None:
             constant = value.constant
             return lambda cells: constant
@@ -50,7 +53,7 @@ class Values:
             return self.members(value.sources)
         source = self.text(value)
         if value.map is not None:
-            return _then(source, self._mapped(value))
+            return _then(source, self._mapped(value, name))
         if value.formats:
             return _then(source, time_reader(value.formats, value.zone or self.mapping.zone, value.ambiguous, value.take))
         if value.date is not None:
@@ -104,15 +107,19 @@ class Values:
 
         return read
 
-    def _mapped(self, value: Value) -> Callable[[str], Any]:
+    def _mapped(self, value: Value, name: str) -> Callable[[str], Any]:
         words = {partner.strip(): said for partner, said in (value.map or {}).items()}
-        otherwise = value.otherwise
+        otherwise, watch = value.otherwise, self._watch
 
         def read(text: str) -> Any:
-            said = words.get(text, otherwise)
-            if said is None:
+            said = words.get(text)
+            if said is not None:
+                return said
+            if watch is not None:
+                watch(name, text)
+            if otherwise is None:
                 raise Unfit("is a word that the map does not hold")
-            return said
+            return otherwise
 
         return read
 

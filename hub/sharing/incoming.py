@@ -2,23 +2,22 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 from psycopg2 import Binary
 from pydantic import BaseModel
 
-from hub.geo import FINEST_M, Point, cell
+from hub.geo import Point, finest
 from hub.records import Record
 from hub.tables import clear_fields, sealed_fields
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """One accepted record: its clear values, its sealed values as bytes, its 100 m cell, and the canonical form of all of it."""
 
     external_id: str
@@ -35,11 +34,9 @@ def incoming(record: Record, external_id: str | None = None) -> Incoming:
     clear = {name: values[name] for name in clear_names}
     if external_id is not None:
         clear["external_id"] = external_id
-    sealed = {number: (cls, orjson.dumps(_plain(value))) for name, number, cls in sealed_marks if (value := values[name]) is not None}
+    sealed = {number: (cls, _written(value)) for name, number, cls in sealed_marks if (value := values[name]) is not None}
     content = orjson.dumps({**clear, **{str(n): text.decode() for n, (_, text) in sealed.items()}}, option=orjson.OPT_SORT_KEYS)
-    place: Point = values[place_name]
-    finest = cell(place, FINEST_M)
-    return Incoming(clear["external_id"], clear, sealed, (finest.row, finest.column), content)
+    return Incoming(clear["external_id"], clear, sealed, finest(*values[place_name]), content)
 
 
 @cache
@@ -47,6 +44,15 @@ def _plan(dataset: type[Record]) -> tuple[tuple[str, ...], tuple[tuple[str, int,
     """Names of the clear fields; name, number and class of the sealed ones; the name of the place. Asked once, not once a record."""
     sealed = tuple((f.name, f.number, f.cls) for f in sealed_fields(dataset))
     return tuple(f.name for f in clear_fields(dataset)), sealed, dataset.named("place")[0].name
+
+
+def _written(value: Any) -> bytes:
+    """A sealed value as JSON."""
+    if isinstance(value, str | dict):
+        return orjson.dumps(value)
+    if isinstance(value, Point):
+        return orjson.dumps([value.lon, value.lat])
+    return orjson.dumps(_plain(value))
 
 
 def _plain(value: Any) -> Any:
@@ -57,15 +63,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Revision:
-    """A sealed record, ready for the store. `blobs`: field number → ciphertext."""
+    """A revision on its way into the store. `blobs`: field number → ciphertext, once it is sealed."""
 
     id: UUID
     rev: int
     record: Incoming
     content_mac: bytes
-    blobs: Mapping[int, bytes]
+    blobs: Mapping[int, bytes] = field(default_factory=dict)
+    text: str = ""  # the id as PostgreSQL writes it
+
+    def __post_init__(self) -> None:
+        self.text = str(self.id)
 
     @property
     def digest(self) -> bytes:
@@ -78,8 +88,8 @@ def columns(dataset: type[Record], provider: int, revisions: Sequence[Revision])
     """The arguments of the store function (hub/sharing/stored.py), a column at a time. One that is empty throughout is null."""
     places: list[str | None] = []
     ciphertext, at = [], 1
-    for field in sealed_fields(dataset):
-        blobs = [r.blobs.get(field.number) for r in revisions]
+    for sealed in sealed_fields(dataset):
+        blobs = [r.blobs.get(sealed.number) for r in revisions]
         starts: list[int | None] = []
         for blob in blobs:
             starts.append(None if blob is None else at)
@@ -88,7 +98,7 @@ def columns(dataset: type[Record], provider: int, revisions: Sequence[Revision])
         places += [_array(starts, str), _array([None if b is None else len(b) for b in blobs], str)]
     return [
         provider,
-        _array([r.id for r in revisions], lambda i: i.hex),
+        _array([r.text for r in revisions], str),
         _array([r.rev for r in revisions], str),
         Binary(b"".join(r.content_mac for r in revisions)),
         _array([r.record.cell[0] for r in revisions], str),

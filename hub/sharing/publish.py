@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg2
@@ -43,8 +43,7 @@ class Publisher:
     area: Box | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of one record: outcome is created, updated, unchanged or withdrawn."""
 
     external_id: str
@@ -67,8 +66,7 @@ Finish = Callable[[Transaction, Published], None]
 """Called within the transaction, after the leaf and before the commit: what it writes holds exactly when the records do."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     """The last revision of a record: in the store, or of an earlier row of the batch, whose number comes with the store."""
 
     id: UUID
@@ -227,7 +225,9 @@ class Publishing:
         for record in batch if expected is not None else ():
             _check(known[record.external_id], expected)
         waves, rows = self._planned(known, batch, macs)
-        return _Plan([self._sealed(publisher, wave) for wave in waves], rows)
+        for wave in waves:
+            self._seal(publisher, wave)
+        return _Plan(waves, rows)
 
     def _planned(
         self, known: dict[str, _Known], batch: Sequence[Incoming], macs: Sequence[bytes]
@@ -245,14 +245,14 @@ class Publishing:
             wave = changed[name] = changed.get(name, -1) + 1
             if wave == len(waves):
                 waves.append([])
-            waves[wave].append(Revision(new.id, new.rev, record, mac, {}))
+            waves[wave].append(Revision(new.id, new.rev, record, mac))
             rows.append(("created" if new.rev == 1 else "updated", new))
         return waves, rows
 
-    def _sealed(self, publisher: Publisher, changed: Sequence[Revision]) -> list[Revision]:
-        sealings = [Sealing(publisher.uid, r.id, r.rev, self.dataset.schema_no, BUCKET, r.record.sealed) for r in changed]
-        blobs = self.keyring.seal_batch(sealings)
-        return [Revision(r.id, r.rev, r.record, r.content_mac, b) for r, b in zip(changed, blobs, strict=True)]
+    def _seal(self, publisher: Publisher, wave: Sequence[Revision]) -> None:
+        sealings = [Sealing(publisher.uid, r.id, r.rev, self.dataset.schema_no, BUCKET, r.record.sealed) for r in wave]
+        for revision, blobs in zip(wave, self.keyring.seal_batch(sealings), strict=True):
+            revision.blobs = blobs
 
     def _commit(
         self, tx: Transaction, publisher: Publisher, batch: Sequence[Incoming], plan: _Plan, asked: Mapping[str, Any], finish: Finish | None
@@ -260,7 +260,7 @@ class Publishing:
         numbers: dict[tuple[UUID, int], int] = {}
         for wave in plan.waves:
             found = self._store(tx, publisher, wave)
-            numbers.update({(r.id, r.rev): found[r.id] for r in wave})
+            numbers.update({(r.id, r.rev): found[r.text] for r in wave})
         event = self.event("publish", publisher, asked)
         leaf = self._log(tx, event, publisher, [r for wave in plan.waves for r in wave], numbers)
         receipts = [
@@ -269,10 +269,10 @@ class Publishing:
         ]
         return _committed(tx, Published(event.id, leaf.hash.hex(), receipts), finish)
 
-    def _store(self, tx: Transaction, publisher: Publisher, wave: Sequence[Revision]) -> dict[UUID, int]:
+    def _store(self, tx: Transaction, publisher: Publisher, wave: Sequence[Revision]) -> dict[str, int]:
         arguments = columns(self.dataset, publisher.number, wave)
         marks = ", ".join(f"%s::{kind}" for _, kind in store_parameters(self.dataset))
-        return {UUID(str(i)): number for i, number in tx.rows(f"select * from hub.{self.name}_store({marks})", arguments)}
+        return dict(tx.rows(f"select id::text, revision_no from hub.{self.name}_store({marks})", arguments))
 
     def event(self, kind: str, publisher: Publisher, asked: Mapping[str, Any]) -> Event:
         now = self.clock()

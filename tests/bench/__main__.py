@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import query, setting
+from tests.bench import publish, query, setting
 
-PARTS = {"query": query.run}
+PARTS = {"publish": publish.run, "query": query.run}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -36,12 +36,13 @@ def main() -> None:
 
 
 def _print(figures: list[dict[str, object]]) -> None:
-    table = Table("name", "ms", "reference ms", "ratio", "goal", "met", "note", box=None, pad_edge=False)
+    table = Table("name", "value", "reference", "unit", "ratio", "goal", "met", "note", box=None, pad_edge=False)
     for line in figures:
         met = {True: "yes", False: "MISSED", None: "-"}[line["met"]]  # type: ignore[index]
-        goal = "-" if line["goal"] is None else f"≤ {line['goal']}"
-        table.add_row(str(line["name"]), str(line["ms"]), str(line["reference_ms"]), str(line["ratio"]), goal, met, str(line["note"]))
-    Console(width=140).print(table)
+        goal = "-" if line["goal"] is None else f"{line['sign']} {line['goal']}"
+        cells = [line[name] for name in ("name", "value", "reference", "unit", "ratio")]
+        table.add_row(*map(str, cells), goal, met, str(line["note"]))
+    Console(width=160).print(table)
 
 
 main()

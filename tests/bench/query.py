@@ -7,18 +7,17 @@ alternating; the figure is the median over boxes and rounds. Every answer is che
 import json
 import socket
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 
 from hub.client import Client
-from tests.bench.setting import FROZEN, MILLION, READERS, TENTH, Setting, queries
+from tests.bench.server import running
+from tests.bench.setting import FROZEN, MILLION, READERS, TENTH, Setting, hubs, queries
 
 ROUNDS, BOXES, LAST_BOXES = 5, 60, 15
 EMPTY_BOX = "?bbox=-30.02,45.00,-29.98,45.03&limit=100"
@@ -59,33 +58,8 @@ class Wire:
 @contextmanager
 def served(setting: Setting, rows: int, port: int) -> Iterator[Wire]:
     """A serving process over the hub with `rows` points."""
-    base = f"http://127.0.0.1:{port}"
-    addresses = setting.addresses(rows)
-    env = {
-        "HUB_DATABASE_URL": addresses.main.render_as_string(False),
-        "HUB_KEYS_DATABASE_URL": addresses.keys.render_as_string(False),
-        "HUB_STATE_DIR": str(setting.settings(rows).state_dir),
-        "HUB_BASE_URL": base,
-        "HUB_LOG_LEVEL": "warning",
-        "PATH": "/usr/bin:/bin",
-    }
-    server = subprocess.Popen([str(Path(sys.prefix) / "bin" / "hub"), "serve", "--port", str(port)], env=env)
-    try:
-        yield _connected(port, server)
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def _connected(port: int, server: subprocess.Popen[bytes]) -> Wire:
-    for _ in range(200):
-        try:
-            return Wire(port)
-        except OSError:
-            if server.poll() is not None:
-                break
-            time.sleep(0.1)
-    raise RuntimeError("the server did not start")
+    with running(setting.settings(rows), setting.addresses(rows), port), closing(Wire(port)) as wire:
+        yield wire
 
 
 def token(setting: Setting, rows: int, port: int, reader: str) -> str:
@@ -104,6 +78,7 @@ def timed(ask: Any) -> float:
 
 def run(setting: Setting) -> list[dict[str, Any]]:
     """The figures of this part."""
+    hubs(setting)
     boxes = dict.fromkeys(READERS, queries("page")) | {"one": _whole_cities()}
     with ExitStack() as stack:
         wires = {rows: stack.enter_context(served(setting, rows, port)) for rows, port in ((MILLION, 8911), (TENTH, 8912))}
@@ -197,10 +172,12 @@ def figure(name: str, value: float, reference: float, goal: float | None, note: 
     ratio = value / reference
     return {
         "name": name,
-        "ms": round(value, 3),
-        "reference_ms": round(reference, 3),
+        "value": round(value, 3),
+        "reference": round(reference, 3),
+        "unit": "ms",
         "ratio": round(ratio, 2),
         "goal": goal,
+        "sign": "≤",
         "met": None if goal is None else ratio <= goal,
         "note": note,
     }

@@ -23,7 +23,7 @@ from shapely import wkb
 
 from hub import localdb
 from hub.agreements.load import load
-from hub.app import Addresses, assemble, prepare
+from hub.app import Addresses, assemble, open_database, prepare
 from hub.audit.leaf import By
 from hub.datasets import DATASETS
 from hub.datasets.incidents import Category, Incident, Status
@@ -48,6 +48,7 @@ CONF = {
     "checkpoint_timeout": "30min",
     "max_parallel_workers_per_gather": "0",
 }
+NAMES, STATUSES = [str(c) for c in Category], [str(c) for c in Status]
 READERS = ("everything", "six", "fifteen", "one")
 
 
@@ -63,7 +64,7 @@ class Setting:
         return Addresses(*(sa.make_url(self.cluster.url(f"bench_{rows}{part}")) for part in ("", "_keys")))
 
     def settings(self, rows: int) -> Settings:
-        return Settings(state_dir=self.state / str(rows), pool_size=4, log_level="warning")
+        return Settings(state_dir=self.state / f"bench_{rows}", pool_size=4, log_level="warning")
 
 
 def ready(say: object = print) -> Setting:
@@ -75,9 +76,32 @@ def ready(say: object = print) -> Setting:
         cluster = localdb.ensure(HOME / "pg")
     setting = Setting(cluster, HOME / "state")
     _reference(setting)
+    return setting
+
+
+def hubs(setting: Setting) -> None:
+    """The hubs that are read from, made where they are missing (minutes)."""
     for rows in (TENTH, MILLION):
         _hub(setting, rows)
-    return setting
+
+
+def fresh_hub(setting: Setting, name: str) -> tuple[Addresses, Settings]:
+    """A hub with the partners and their 57 grants, and no records yet."""
+    _fresh(setting, name, f"{name}_keys")
+    addresses = Addresses(*(sa.make_url(setting.cluster.url(f"{name}{part}")) for part in ("", "_keys")))
+    settings = Settings(state_dir=setting.state / name, pool_size=4, log_level="warning")
+    # Roles belong to the whole server: all hubs must know the same passwords.
+    secret_file(setting.state / "roles.key")
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    shutil.copy(setting.state / "roles.key", settings.state_dir / "roles.key")
+    prepare(settings, addresses)
+    database = open_database(settings, addresses)
+    try:
+        _partners(database.writer, settings.state_dir)
+    finally:
+        database.dispose()
+    _agreements(addresses, settings.state_dir)
+    return addresses, settings
 
 
 def _configure(cluster: localdb.Cluster) -> bool:
@@ -154,18 +178,10 @@ def _hub(setting: Setting, rows: int) -> None:
     if _exists(setting, name, mark):
         return
     print(f"publishing {rows:,} points …", flush=True)
-    _fresh(setting, name, f"{name}_keys")
-    settings, addresses = setting.settings(rows), setting.addresses(rows)
-    # Roles belong to the whole server: both hubs must know the same passwords.
-    secret_file(setting.state / "roles.key")
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    shutil.copy(setting.state / "roles.key", settings.state_dir / "roles.key")
-    prepare(settings, addresses)
+    addresses, settings = fresh_hub(setting, name)
     called, database = assemble(settings, addresses)
     try:
-        _partners(database.writer, settings.state_dir)
         owner = organisations.get(database.writer, "bench-police")
-        _agreements(addresses, settings.state_dir)
         publisher = Publisher(owner.id, owner.uid, owner.slug, By(owner.slug, owner.slug))
         began = time.perf_counter()
         for n, batch in enumerate(_batches(rows)):
@@ -219,7 +235,8 @@ def _partners(engine: sa.Engine, state: Path) -> None:
             key = state / f"{slug}.pem"
             if not key.exists():
                 new_key.write(key)
-            clients.add(engine, slug, slug, key.with_name(key.name + ".pub").read_bytes(), ["query"])
+            scopes = ["publish"] if slug == "bench-police" else ["query"]
+            clients.add(engine, slug, slug, key.with_name(key.name + ".pub").read_bytes(), scopes)
 
 
 def _agreements(addresses: Addresses, folder: Path) -> None:
