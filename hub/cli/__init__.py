@@ -23,6 +23,7 @@ from hub.app import addresses_of, open_database, prepare
 from hub.audit.leaf import By, Event, event_id, revision_count
 from hub.audit.log import Log, Search
 from hub.cli import mapping
+from hub.cli.publish import publish
 from hub.client import Problem
 from hub.datasets import DATASETS
 from hub.errors import HubError, InvalidRequest
@@ -199,6 +200,9 @@ def get(
         console.print_json(answer)
     else:
         print(answer)
+
+
+app.command()(publish)
 
 
 @app.command()

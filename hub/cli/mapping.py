@@ -21,7 +21,7 @@ from hub.mapping.spec import Mapping, load_mapping
 commands = typer.Typer(no_args_is_help=True, help="Mapping files: how a partner's columns become the hub's fields.")
 console = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 PIECE_BYTES = 1 << 20
-WIDEST = 28  # of a value in the table
+WIDEST = 24  # of a value in the table
 
 
 @commands.command()
@@ -83,7 +83,10 @@ def _show_rows(found: Mapping, report: Report, place: str) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("line\n ")
     for name in names:
-        table.add_column(f"{name}\n{escape(_cut('← ' + said[name].removesuffix(f'→ {name}') if '→' in said.get(name, '') else ' '))}")
+        table.add_column(
+            no_wrap=True,
+            header=f"{name}\n{escape(_cut('← ' + said[name].removesuffix(f'→ {name}') if '→' in said.get(name, '') else ' '))}",
+        )
     for row in report.shown:
         values = dict(row.record or ())
         id_of = {"external_id": "(hash)"} if row.key is not None else {}

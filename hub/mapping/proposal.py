@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 from hub.mapping.header import near
 from hub.mapping.looking import HOURS, Column, Looked
@@ -12,16 +13,15 @@ from hub.mapping.times import coarse, directives
 from hub.records import Record
 
 MAX_WORDS = 200  # distinct values that can be a list of categories
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 /()&+-]*(?<! )")
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_. /()&+-]*(?<! )")
 _YAML_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 _CALLED = {  # which names columns of a field have, without blanks, digits and case; the likeliest first
     "lon": "lon long lng longitude xlong",
     "lat": "lat latitude ylat",
     "x": "x xcoord xcoordinate xcoordcd xcoordinatestateplane easting eastings",
     "y": "y ycoord ycoordinate ycoordcd ycoordinatestateplane northing northings",
-    "id": "id incidentid incidentnumber casenumber caseid crimeid eventid uniquekey recordid reportnumber idnum objectid incidentkey number",
-    "category": "category crimetype primarytype incidenttype calltype complainttype offensetype offense offence problem mci type nature title "
-    "description",
+    "id": "id incidentid incidentnumber casenumber caseid crimeid eventid uniquekey recordid reportnumber idnum objectid incidentkey",
+    "category": "category crimetype primarytype incidenttype calltype complainttype offensetype offense offence problem mci type nature",
     "status": "status casestatus state",
     "address": "address incidentaddress block addr location street streetname",
     "narrative": "narrative notes remarks comments details",
@@ -65,9 +65,11 @@ def _lines(looked: Looked, dataset_name: str, dataset: type[Record]) -> Iterator
     yield from _form(looked)
     columns = {c.name: c for c in looked.columns}
     times = _times(looked.columns)
-    place = list(_place(looked))
-    yield from _id(looked, {n for line in place for n in columns if _quoted(n) in line})
-    yield from place
+    yield from _id(looked)
+    yield from _place(looked)
+    if any("z" not in directives(format) for _, formats in times[:1] for format in formats):
+        yield "# ? In which zone are local times? Write an IANA name such as America/Toronto or Europe/London."
+        yield 'zone: "?"'
     yield "fields:"
     taken: set[str] = set()
     yield from _category(looked.columns, dataset, taken)
@@ -86,7 +88,7 @@ def _form(looked: Looked) -> Iterator[str]:
         yield f'delimiter: "{looked.delimiter}"'
     if not looked.header:
         yield "# ? The first line seems to be data, not names of columns. Give them names, in their order, here and below."
-        yield f"header: [{', '.join(_quoted(c.name) for c in looked.columns)}]"
+        yield f"header: {_list([c.name for c in looked.columns], 2)}"
     if looked.ragged:
         yield f"# ? {looked.ragged:,} rows have more or fewer values than there are columns; the hub refuses them."
     if looked.empty:
@@ -96,23 +98,26 @@ def _form(looked: Looked) -> Iterator[str]:
         yield '# ? Numbers are written with a decimal comma.\ndecimal: ","'
 
 
-def _id(looked: Looked, place: set[str]) -> Iterator[str]:
-    named = _called(looked.columns, "id")
-    unique = next((c for c in named if c.values and len(c.distinct) == len(c.values) and not c.empty), None)
-    if unique is not None:
+def _id(looked: Looked) -> Iterator[str]:
+    named = next(iter(_called(looked.columns, "id")), None)
+    repeated = len(named.values) - len(named.distinct) if named else 0
+    if named is not None and not repeated and not named.empty:
         if not looked.whole:
             yield "# ? Different in each row looked at; `hub mapping check` tells whether it is in all."
-        yield f"{EXTERNAL_ID}: {{column: {_quoted(unique.name)}}}"
+        yield f"{EXTERNAL_ID}: {{column: {_quoted(named.name)}}}"
         return
-    if named:
-        first = named[0]
-        repeated, empty = len(first.values) - len(first.distinct), first.empty
-        yield f"# ? {first.name!r} is no id of a row: {empty:,} rows have none, {repeated:,} repeat one that is there already."
+    if named is not None:
+        yield f"# ? In {named.name}, {named.empty:,} rows have no value, and {repeated:,} have one that an earlier row has."
+    yield "# ? Rows without an id of their own are told apart by these columns. Leave out what may change later, such as a status:"
+    yield "# ? a row in which one of them has changed becomes a new record."
+    # An id that is seldom repeated is one all the same: a later row with it replaces the earlier.
+    partly = named is not None and repeated * 100 <= len(named.values)
+    names = [c.name for c in looked.columns if c.values and not (partly and c is named)][:20]
+    if partly and named is not None:
+        yield f"{EXTERNAL_ID}:\n  column: {_quoted(named.name)}"
+        yield f"  hash: {_list(names, 4)}"
     else:
-        yield "# ? No column is an id. Rows are told apart by what is in these columns: leave out those that may change later, such as"
-        yield "# ? a status, because a row in which one of them has changed becomes a new record."
-    names = [c.name for c in looked.columns if c.values][:20]
-    yield f"{EXTERNAL_ID}: {{hash: [{', '.join(_quoted(n) for n in names)}]}}"
+        yield f"{EXTERNAL_ID}:\n  hash: {_list(names, 4)}"
 
 
 def _place(looked: Looked) -> Iterator[str]:
@@ -131,22 +136,38 @@ def _place(looked: Looked) -> Iterator[str]:
         yield "# ? In which coordinate reference system? Write its EPSG number, such as EPSG:2272 or EPSG:27700."
         yield f'place: {{x: {_quoted(x[0].name)}, y: {_quoted(y[0].name)}, crs: "?"}}'
         return
+    if (pair := _by_value(looked.columns)) is not None:
+        yield "# ? Told by their values alone."
+        yield f"place: {{lon: {_quoted(pair[0].name)}, lat: {_quoted(pair[1].name)}}}"
+        return
     yield "# ? No columns look like coordinates. Name them: lon and lat in degrees, or x, y and crs."
     yield 'place: {lon: "?", lat: "?"}'
+
+
+def _by_value(columns: Sequence[Column]) -> tuple[Column, Column] | None:
+    """(lon, lat), when just two columns hold degrees with three digits or more behind the point."""
+    found = [
+        c for c in columns if (n := c.numbers()) and max(map(abs, n)) <= 180 and all(len(v.partition(".")[2]) > 2 for v in c.values[:50])
+    ]
+    if len(found) != 2:
+        return None
+    first, second = found
+    # Latitude is written first more often than not; a value over 90 can be a longitude only.
+    return (first, second) if max(map(abs, first.numbers())) > 90 else (second, first)
 
 
 def _category(columns: Sequence[Column], dataset: type[Record], taken: set[str]) -> Iterator[str]:
     if "category" not in dataset.model_fields:
         return
     choices = choices_of(dataset, "category")
-    found = next((c for c in _called(columns, "category") if 1 <= len(c.distinct) <= MAX_WORDS), None)
+    found = next((c for c in (*_called(columns, "category"), *_like_category(columns, choices)) if 1 <= len(c.distinct) <= MAX_WORDS), None)
     yield "  category:"
+    yield f"    # ? Its words: {_list(choices, 4, '# ')}"
     if found is None:
-        yield f"    # ? No column looks like a category. Name one with its `map`, or say one word for all: {', '.join(choices)}."
+        yield "    # ? No column looks like a category. Name one with its `map`, or say one word for all."
         yield '    constant: "?"'
         return
     taken.add(found.name)
-    yield f"    # ? Its words are {', '.join(choices)}."
     yield f"    column: {_quoted(found.name)}"
     yield "    map:"
     for word, count in sorted(found.distinct.items()):
@@ -155,11 +176,21 @@ def _category(columns: Sequence[Column], dataset: type[Record], taken: set[str])
         yield f"      {_quoted(word)}: {guess or _quoted('?')}{note}"
 
 
+def _like_category(columns: Sequence[Column], choices: Sequence[str]) -> list[Column]:
+    """Columns of words of which a third and more can be guessed, the best first."""
+    shares = [
+        (sum(guess_category(w, choices) is not None for w in c.distinct) / len(c.distinct), -n, c)
+        for n, c in enumerate(columns)
+        if 1 < len(c.distinct) <= MAX_WORDS
+    ]
+    return [c for share, _, c in sorted(shares, key=lambda s: s[:2], reverse=True) if share > 1 / 3]
+
+
 def guess_category(word: str, choices: Sequence[str]) -> str | None:
     """The choice that a partner's word most likely means."""
     plain = word.casefold()
     for choice, parts in SYNONYMS.items():
-        if choice in choices and any(part in plain for part in parts):
+        if choice in choices and any(re.search(rf"\b{part}", plain) for part in parts):
             return choice
     return next((c for c in choices if near(plain, [c])), None)
 
@@ -204,9 +235,6 @@ def _time(field: str, source: str, formats: list[str], take: str) -> Iterator[st
         yield f"  # ? Every day is 12 or less, so {' and '.join(formats[:2])} both fit: which is it?"
         format = "?"
     said = [source, f"time: {json.dumps(format)}"]
-    if "z" not in directives(formats[0]):
-        yield "  # ? In which zone are these local times? An IANA name such as America/Toronto or Europe/London."
-        said.append('zone: "?"')
     if coarse(formats[0]):
         yield "  # Only a period is known: the record says from its start to its end."
         said.append(f"take: {take}")
@@ -238,6 +266,25 @@ def _called(columns: Sequence[Column], kind: str) -> list[Column]:
 
 def _squeezed(name: str) -> str:
     return re.sub(r"[^a-z]", "", name.casefold())
+
+
+def _list(names: Sequence[str], indent: int, comment: str = "") -> str:
+    """A list as YAML writes it, on as many lines as it takes."""
+    text = ", ".join(n if comment else _quoted(n) for n in names)
+    lines = wrap(text, 120, break_long_words=False, break_on_hyphens=False) if comment else _folded(names)
+    joined = f"\n{' ' * indent}{comment}".join(lines)
+    return joined if comment else f"[{joined}]"
+
+
+def _folded(names: Sequence[str]) -> list[str]:
+    # Not by textwrap: it would change blanks inside names.
+    lines = [""]
+    for n, name in enumerate(names):
+        piece = _quoted(name) + ("," if n + 1 < len(names) else "")
+        if len(lines[-1]) + len(piece) > 110:
+            lines.append("")
+        lines[-1] += (" " if lines[-1] else "") + piece
+    return lines
 
 
 def _quoted(text: str) -> str:

@@ -128,6 +128,8 @@ class Imports:
         sealing = Sealing(publisher.uid, number, 1, self.dataset.schema_no, BUCKET, {0: (_SEALED_AS, orjson.dumps(order.mapping))})
         with transaction(self.engine) as tx:
             self.publishing.admit(tx, publisher, "begin; ")
+            # Of requests that arrive together the second sees what the first has opened.
+            tx.rows("select pg_advisory_xact_lock(7202, %s)", (publisher.number,))
             tx.rows("delete from hub.imports where provider = %s and updated_at < %s", (publisher.number, self.clock() - KEPT))
             going_on = self._same(tx, publisher, mac) if order.digest else None
             if going_on is None:
@@ -170,18 +172,30 @@ class Imports:
         """
         return self.end(publisher, job_id, "cancelled", None)
 
-    def end(self, publisher: Publisher, job_id: UUID, state: str, problem: Mapping[str, str] | None, at: int | None = None) -> Job:
-        """Ends an open import (`at`: only if its position is there), and forgets its mapping."""
+    def finish(self, publisher: Publisher, job_id: UUID, at: int, length: int) -> Job:
+        """Ends an import whose file, of `length` bytes, has been read; `at` is where its last row ended.
+
+        Raises:
+            Conflict: it has ended already, or another request went on with it.
+        """
+        return self.end(publisher, job_id, "done", None, (at, length))
+
+    def end(
+        self, publisher: Publisher, job_id: UUID, state: str, problem: Mapping[str, str] | None, moves: tuple[int, int] | None = None
+    ) -> Job:
+        """Ends an open import, and forgets its mapping. `moves`: only if it stands at the first offset; it then stands at the second."""
+        at, to = moves or (None, None)
         with transaction(self.engine) as tx:
             self.publishing.admit(tx, publisher, "begin; ")
             found = tx.rows(
-                "update hub.imports set state = %s, problem = %s::jsonb, order_sealed = null, updated_at = now() "
+                "update hub.imports set state = %s, problem = %s::jsonb, order_sealed = null, updated_at = now(), "
+                "position = coalesce(jsonb_set(position, '{offset}', to_jsonb(%s::bigint)), position) "
                 "where id = %s::uuid and provider = %s and dataset = %s and state = 'open' "
                 f"and coalesce((position->>'offset')::bigint = %s, true) returning {_COLUMNS}",
-                (state, _json(problem), str(job_id), publisher.number, self.dataset.number, at),
+                (state, _json(problem), to, str(job_id), publisher.number, self.dataset.number, at),
             )
             if not found:
-                raise Conflict(f"This import is not open: it is {self._get(tx, publisher, job_id).state}.")
+                raise _not_open(self._get(tx, publisher, job_id))
             tx.rows("update hub.import_batches set equals = '' where import = %s::uuid and equals <> ''", (str(job_id),))
             if state == "cancelled":
                 append(tx, self._event(publisher, {"import": str(job_id), "cancelled": True}), [Share(publisher.slug)])
@@ -223,7 +237,7 @@ class Imports:
     def mapping_of(self, publisher: Publisher, job: Job) -> dict[str, Any] | None:
         """The mapping that an open import was ordered with."""
         if job.sealed_order is None:
-            raise Conflict(f"This import is {job.state}.")
+            raise _not_open(job)
         opening = Opening(publisher.uid, job.id, 1, self.dataset.schema_no, _SEALED_AS, 0, job.sealed_order)
         found: dict[str, Any] | None = orjson.loads(self.keyring.open_batch([opening])[0])
         return found
@@ -271,6 +285,12 @@ class Imports:
         return self.publishing.event("import", publisher, asked)
 
 
+def _not_open(job: Job) -> Conflict:
+    if job.state == "open":
+        return Conflict("Another request goes on with this import; look at it anew.")
+    return Conflict(f"This import is not open: it is {job.state}.")
+
+
 def _json(value: Any) -> str | None:
     if value is None:
         return None
@@ -308,7 +328,7 @@ def check_going_on(imports: Imports, publisher: Publisher, job: Job, offset: int
         InvalidRequest: the file's digest is missing.
     """
     if job.state != "open":
-        raise Conflict(f"This import is not open: it is {job.state}.")
+        raise _not_open(job)
     if offset != job.position.offset:
         raise Conflict(
             f"This import stands at byte {job.position.offset}, not at {offset}.", headers={"Upload-Offset": str(job.position.offset)}

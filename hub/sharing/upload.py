@@ -1,6 +1,7 @@
 """The bytes of an import as they arrive: read into rows, sealed in batches, each batch committed with the position after it.
 
-Two batches are under way at once: while PostgreSQL stores one, the next is sealed. They commit in the file's order.
+Two batches are under way at once: while PostgreSQL stores one, the next is sealed. They commit in the file's order. Two that name the
+same record are not under way together: what the later one comes to depends on the earlier.
 """
 
 from collections import deque
@@ -37,6 +38,11 @@ class _Batch:
     before: State
     after: State
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The external ids of what is to be stored."""
+        return frozenset(record.external_id for record in self.records if record is not None)
+
 
 class Upload:
     """One request's part of a file, from byte `offset` on. Not for several threads."""
@@ -52,11 +58,11 @@ class Upload:
         if offset:
             for key in imports.equals_of(job.id):
                 self._equals.next(key)
-        self._received, self._whole = offset, None if offset else sha256()
+        self._received, self._whole, self._digest = offset, None if offset else sha256(), digest
         self._counts, self._position = job.counts, job.position
         self._rows: list[Row] = []
         self._pool = ThreadPoolExecutor(AHEAD, "import")
-        self._under_way: deque[Future[None]] = deque()
+        self._under_way: deque[tuple[Future[None], frozenset[str]]] = deque()
         self._last: Future[None] | None = None
 
     def write(self, data: bytes) -> None:
@@ -84,14 +90,19 @@ class Upload:
         """
         if self._job.length is not None and self._received < self._job.length:
             raise InvalidRequest(f"Of {self._job.length:,} bytes {self._received:,} have arrived; the file isn't complete.", field="body")
-        digest = self._whole.hexdigest() if self._whole is not None else None
-        if digest and self._job.digest_mac and self._imports.digest_mac(self._publisher, digest) != self._job.digest_mac:
+        if self._whole is not None and not self._as_announced(self._whole.hexdigest()):
             self._rows = []
             self._fail(InvalidFile("What arrived is not the file that was announced: its SHA-256 differs.", field="Repr-Digest"))
         self._reading.end()
         self._drain()
         self.flush()
-        self._imports.end(self._publisher, self._job.id, "done", None, self._position.offset)
+        self._imports.finish(self._publisher, self._job.id, self._position.offset, self._received)
+
+    def _as_announced(self, digest: str) -> bool:
+        """Whether the whole file is the one that the import was opened with, or that this request says it sends."""
+        if self._digest not in (None, digest):
+            return False
+        return self._job.digest_mac is None or self._imports.digest_mac(self._publisher, digest) == self._job.digest_mac
 
     def flush(self) -> None:
         """Commits the whole rows that have arrived, and waits."""
@@ -115,19 +126,21 @@ class Upload:
     def _fail(self, error: InvalidFile) -> None:
         self.flush()
         problem = error.problems[0] if error.problems else Problem("file", error.detail)
-        self._imports.end(self._publisher, self._job.id, "failed", {"field": problem.field, "reason": problem.reason})
+        self._imports.end(self._publisher, self._job.id, "failed", {"field": _kept(problem.field), "reason": _kept(problem.reason)})
         raise error
 
     def _submit(self) -> None:
         batch = self._batch(self._rows, self._reading.state)
-        self._rows = []
+        self._rows, names = [], batch.names
         self._wait(AHEAD - 1)
+        if not all(names.isdisjoint(others) for _, others in self._under_way):
+            self._wait(0)
         self._last = self._pool.submit(self._commit, batch, self._last)
-        self._under_way.append(self._last)
+        self._under_way.append((self._last, names))
 
     def _wait(self, most: int) -> None:
         while len(self._under_way) > most:
-            self._under_way.popleft().result()
+            self._under_way.popleft()[0].result()
 
     def _batch(self, rows: Sequence[Row], after: State) -> _Batch:
         records: list[Incoming | None] = []
@@ -145,7 +158,7 @@ class Upload:
             kept = None if problems or row.record is None else incoming(row.record, name)
             records.append(kept)
             said = [("errors", p) for p in problems] if kept is None else [("flags", p) for p in flags]
-            notes += [(row.number, row.line, kind, p.field, p.reason) for kind, p in said]
+            notes += [(row.number, row.line, kind, _kept(p.field), _kept(p.reason)) for kind, p in said]
         batch = _Batch(rows[0].number, records, notes, b"".join(equals), self._position, after)
         self._position = after
         return batch
@@ -205,6 +218,11 @@ class Upload:
             (str(self._job.id), batch.first, letters, revisions, _json(batch.notes), batch.equals, event, leaf),
         )
         return counts
+
+
+def _kept(text: str) -> str:
+    """A place or a reason as PostgreSQL can keep it: a name in the file may hold NUL."""
+    return text.replace("\0", "␀")
 
 
 def _json(value: Any) -> str:
