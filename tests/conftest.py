@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from hub import db, localdb
+from tests.commands import Run, in_process
 from tests.world import World, build
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,3 +98,9 @@ def world(databases: Callable[[], tuple[sa.URL, sa.URL]], state: Path) -> Iterat
     main, keys = databases()
     with build(main, keys, state) as built:
         yield built
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command as the entry point does, in this process, with nothing set."""
+    return in_process(monkeypatch, capsys)

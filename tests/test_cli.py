@@ -1,67 +1,23 @@
 """The command line: what each command does, and that a mistake is one sentence on standard error and exit code 1."""
 
 import json
-import os
-import socket
 import stat
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import click
-import httpx2
 import pytest
 import sqlalchemy as sa
 import typer
 from ruamel.yaml import YAML
 
 from hub import __version__, cli, db
+from tests.commands import HUB, Ran, Run, environment, free_port, refused, serving
 from tests.world import World, feature, grant, mou_data
-
-HUB = Path(sys.executable).with_name("hub")
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
-def environment(world: World) -> dict[str, str]:
-    return {
-        "HUB_DATABASE_URL": world.addresses.main.render_as_string(hide_password=False),
-        "HUB_KEYS_DATABASE_URL": world.addresses.keys.render_as_string(hide_password=False),
-        "HUB_STATE_DIR": str(world.settings.state_dir),
-    }
-
-
-@pytest.fixture
-def bare(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command as the entry point does, in this process, with nothing set."""
-    for name in [n for n in os.environ if n.startswith("HUB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: object) -> Ran:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["hub", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        code = ended.value.code
-        return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture
@@ -70,17 +26,6 @@ def hub(world: World, bare: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     for name, value in environment(world).items():
         monkeypatch.setenv(name, value)
     return bare
-
-
-def refused(ran: Ran, *words: str) -> None:
-    """One sentence that says what is wrong; below it, at most, the places."""
-    assert (ran.code, ran.out) == (1, ""), ran
-    first, *more = ran.err.splitlines()
-    assert first.startswith("hub: ")
-    assert all(line.startswith("  ") for line in more), ran.err
-    assert "Traceback" not in ran.err
-    for word in words:
-        assert word in ran.err, ran.err
 
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -103,7 +48,7 @@ def test_every_command_has_a_help_that_says_what_it_does(bare: Run, path: tuple[
 
 def test_the_commands_are_these() -> None:
     assert {" ".join(path) for path, c in commands() if not hasattr(c, "commands")} == {
-        *("migrate", "serve", "demo", "get", "schema", "version", "org add", "org list"),
+        *("migrate", "serve", "demo", "get", "publish", "schema", "version", "org add", "org list", "mapping init", "mapping check"),
         *("client key", "client add", "client disable", "mou load", "audit list"),
     }
 
@@ -328,46 +273,14 @@ def test_a_state_folder_that_is_a_file_is_one_sentence(hub: Run, tmp_path: Path,
     refused(hub("org", "list"), "state")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def served(world: World, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """`hub serve` as a process of its own; gives the file of a client's profile. Its log must be JSON to the last line."""
-    port = free_port()
     folder = tmp_path_factory.mktemp("profile")
-    (folder / "police.pem").write_bytes(world.keys["police"])
-    profile = folder / "police.json"
-    base = f"http://127.0.0.1:{port}"
-    profile.write_text(json.dumps({"base_url": base, "client_id": "police", "key": "police.pem", "purpose": "research"}))
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-    settings = environment(world) | {"HUB_BASE_URL": base, "HUB_LOG_LEVEL": "debug"}
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen([HUB, "serve", "--port", str(port)], env=inherited | settings, stderr=log, stdout=log)
-        try:
-            wait_for(base, server)
-            yield profile
-        finally:
-            server.terminate()
-            assert server.wait(20) in (0, -15)
+    with serving(world, folder, "police", "research") as profile:
+        yield profile
     lines = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
     assert {line["route"] for line in lines if line["event"] == "request"} >= {"/oauth/token", "/collections/{name}/items"}
-
-
-def wait_for(base: str, server: "subprocess.Popen[bytes]") -> None:
-    until = time.monotonic() + 30
-    while True:
-        try:
-            if httpx2.get(f"{base}/readyz").status_code == 200:
-                return
-        except httpx2.TransportError:
-            assert server.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.1)
 
 
 def test_asking_as_a_client_prints_the_answer(bare: Run, served: Path) -> None:

@@ -1,5 +1,9 @@
 """Request bodies: read with a limit, given up as soon as they are over it."""
 
+import json
+from typing import Any
+
+import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from hub.errors import InvalidRequest, TooLarge, WrongMediaType
@@ -32,3 +36,29 @@ async def read_body(request: Request, most: int) -> bytes:
     except ClientDisconnect:
         raise InvalidRequest("The body ended before its Content-Length.", field="body") from None
     return b"".join(parts)
+
+
+def json_of(body: bytes) -> Any:
+    """What a short body holds.
+
+    Raises:
+        InvalidRequest: it is not JSON, has an object with one member twice (a parser would drop one), or is nested too deeply.
+    """
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"The body is not JSON: {error}.", field="body") from None
+    try:
+        json.loads(body, object_pairs_hook=_once, parse_int=str)
+    except RecursionError:
+        raise InvalidRequest("The body is nested too deeply.", field="body") from None
+    return found
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in members:
+        if name in found:
+            raise InvalidRequest(f"One JSON object has the member {name[:100]!r} twice.", field=name[:100])
+        found[name] = value
+    return found

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from hub.api.bodies import check_encoding, read_body
+from hub.api.bodies import check_encoding, json_of, read_body
 from hub.api.parameters import only, record_id
 from hub.api.publish import Writing, answered, writing
 from hub.api.services import READ, refusals_logged
@@ -68,9 +68,7 @@ async def open_import(request: Request) -> Response:
 
 def _asked(body: bytes) -> Asked:
     try:
-        return Asked.model_validate(orjson.loads(body))
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is not JSON: {error}.", field="body") from None
+        return Asked.model_validate(json_of(body))
     except ValidationError as error:
         problems = [Problem(".".join(map(str, e["loc"])) or "body", e["msg"]) for e in error.errors(include_url=False, include_input=False)]
         raise InvalidRequest(f"{problems[0].field}: {problems[0].reason}.", problems=problems) from None

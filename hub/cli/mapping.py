@@ -81,17 +81,19 @@ def _show_rows(found: Mapping, report: Report, place: str) -> None:
     said = labels(found, place)
     names = list(dict.fromkeys(n for row in report.shown for n, v in row.record or () if v is not None and (n in said or n == "extra")))
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("line\n ")
+    table.add_column("line\n ", no_wrap=True, min_width=6)
     for name in names:
-        table.add_column(
-            no_wrap=True,
-            header=f"{name}\n{escape(_cut('← ' + said[name].removesuffix(f'→ {name}') if '→' in said.get(name, '') else ' '))}",
-        )
+        table.add_column(f"{name}\n{escape(_source(said.get(name, name), name))}", no_wrap=True)
     for row in report.shown:
         values = dict(row.record or ())
         id_of = {"external_id": "(hash)"} if row.key is not None else {}
         table.add_row(str(row.line), *(escape(_cut(_told(id_of.get(n, values[n])))) for n in names))
     console.print(table)
+
+
+def _source(label: str, name: str) -> str:
+    """`← column` of a label such as `column → field`."""
+    return _cut(f"← {label.removesuffix(f' → {name}')}") if "→" in label else " "
 
 
 def _told(value: Any) -> str:

@@ -47,7 +47,7 @@ def publish(
     rows were refused, 1 the file or the hub refused, 130 interrupted."""
     words = None if mapping is None else _mapping(mapping)
     collection = dataset if words is None else str(words["dataset"])
-    with profile_client(as_, read_settings().state_dir) as client, _opened(file, words is None) as source:
+    with profile_client(as_, read_settings().state_dir, "publish") as client, _opened(file, words is None) as source:
         try:
             with _progress(client, collection) as sent:
                 job = client.import_file(collection, source, words, dry_run=dry_run, sent=sent)

@@ -105,8 +105,9 @@ def _partners(settings: Settings, addresses: Addresses) -> None:
             load(tx, path, DATASETS, datetime.now(UTC), By(client="demo"))
 
 
-def profile_client(name: str, state_dir: Path) -> Client:
-    """The client of a profile: a JSON file with base_url, client_id, key (beside it) and purpose, or the name of one.
+def profile_client(name: str, state_dir: Path, scope: str | None = None) -> Client:
+    """The client of a profile: a JSON file with base_url, client_id, key (beside it) and purpose, or the name of one. `scope` asks for
+    less than all that the client may do.
 
     Raises:
         Refused: there is no such profile.
@@ -114,7 +115,7 @@ def profile_client(name: str, state_dir: Path) -> Client:
     path = Path(name) if name.endswith(".json") else state_dir / "profiles" / f"{name}.json"
     try:
         about = json.loads(path.read_text())
-        return Client(about["base_url"], about["client_id"], (path.parent / about["key"]).read_bytes(), about["purpose"])
+        return Client(about["base_url"], about["client_id"], (path.parent / about["key"]).read_bytes(), about["purpose"], scope)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(f"The profile {path} can't be used: {type(error).__name__}.") from None
 

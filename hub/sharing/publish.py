@@ -125,7 +125,14 @@ class Publishing:
         if known[0] != batch[0].external_id:
             reason = "is not this record's: an external id never changes"
             raise InvalidRecord(f"properties.external_id {reason}.", problems=[Problem("properties.external_id", reason)])
-        return self.store(publisher, batch, {"records": 1}, expected=revisions, finish=finish)
+
+        def still(now: Mapping[str, _Known]) -> None:
+            found = now.get(known[0])
+            if found is None or found.content_mac is None:  # withdrawn meanwhile: nothing is there to match (RFC 9110 §13.1.1)
+                raise NotShared
+            _check(found, revisions)
+
+        return self.store(publisher, batch, {"records": 1}, check=still, finish=finish)
 
     def withdraw(self, publisher: Publisher, record_id: UUID, revisions: Collection[int] | None, finish: Finish | None = None) -> Published:
         """Takes a record back: nobody is shown it any more; a tombstone is its next revision. As for `replace`.
@@ -155,12 +162,12 @@ class Publishing:
         batch: Sequence[Incoming],
         asked: Mapping[str, Any],
         *,
-        expected: Collection[int] | None = None,
+        check: Callable[[Mapping[str, _Known]], None] = lambda _known: None,
         ready: Callable[[], None] = lambda: None,
         finish: Finish | None = None,
     ) -> Published:
         """Stores `batch` in its order, all of it or nothing. `ready` is called when everything is sealed and the transaction is about
-        to begin; `expected` are the revisions that the records may be at.
+        to begin; `check` is shown what is there of the records, and may raise.
 
         Raises:
             Conflict, PreconditionFailed, Unavailable
@@ -171,13 +178,13 @@ class Publishing:
                 if attempt == 0:
                     with transaction(self.engine) as tx:
                         self.admit(tx, publisher)
-                        plan = self._plan(publisher, batch, macs, self._known(tx, publisher, batch), expected)
+                        plan = self._plan(publisher, batch, macs, self._known(tx, publisher, batch), check)
                 ready()
                 with transaction(self.engine) as tx:
                     self.admit(tx, publisher, "begin; ")
                     if attempt:
                         self._lock(tx, publisher, batch)
-                        plan = self._plan(publisher, batch, macs, self._known(tx, publisher, batch), expected)
+                        plan = self._plan(publisher, batch, macs, self._known(tx, publisher, batch), check)
                     return self._commit(tx, publisher, batch, plan, asked, finish)
             except psycopg2.errors.UniqueViolation:
                 continue  # somebody created the same external id meanwhile: now it is an update
@@ -220,10 +227,9 @@ class Publishing:
         batch: Sequence[Incoming],
         macs: Sequence[bytes],
         known: dict[str, _Known],
-        expected: Collection[int] | None,
+        check: Callable[[Mapping[str, _Known]], None],
     ) -> _Plan:
-        for record in batch if expected is not None else ():
-            _check(known[record.external_id], expected)
+        check(known)
         waves, rows = self._planned(known, batch, macs)
         for wave in waves:
             self._seal(publisher, wave)

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from hub.crypto.keyring import Keyring
 from hub.db import Transaction, transaction
-from hub.errors import Conflict, KeyReused
+from hub.errors import Conflict, KeyReused, NotAuthenticated
 
 KEPT = timedelta(days=7)
 T = TypeVar("T")
@@ -66,17 +66,22 @@ class Replies:
         return replace(known, headers={**known.headers, "Idempotency-Replayed": "true"})
 
     def find(self, once: Once) -> Reply | None:
-        """The reply that was given.
+        """The reply that was given, if it is still kept.
 
         Raises:
+            NotAuthenticated: the client was disabled since.
             KeyReused: the key came before, with another request.
         """
         with transaction(self._engine) as tx:
-            where = "client = %s and key_mac = %s"
-            rows = tx.rows(f"select request_mac, status, headers, body from hub.replies where {where}", (once.client, once.key))
-        if not rows:
+            kept = "left join hub.replies r on r.client = %s and r.key_mac = %s and r.at >= now() - %s"
+            ((active, request, status, headers, body),) = tx.rows(
+                f"select a.active, r.request_mac, r.status, r.headers, r.body from hub.admit(%s) a {kept}",
+                (once.client, once.client, once.key, KEPT),
+            )
+        if not active:
+            raise NotAuthenticated("This client has been disabled.")
+        if request is None:
             return None
-        request, status, headers, body = rows[0]
         if bytes(request) != once.request:
             raise KeyReused("This Idempotency-Key came with another request; use a new key for a new request.", field="Idempotency-Key")
         return Reply(status, headers, bytes(body))

@@ -122,9 +122,7 @@ def test_parts_may_be_cut_anywhere(partners: World, spec: dict[str, Any], size: 
     while at + sent < len(file):
         sent += size
         last = at + sent >= len(file)
-        answer = part(
-            partners, path, file[at : at + sent], at, Upload_Complete="?1" if last else "?0", Repr_Digest=repr_digest(file)
-        )
+        answer = part(partners, path, file[at : at + sent], at, Upload_Complete="?1" if last else "?0", Repr_Digest=repr_digest(file))
         assert answer.status_code == 200, answer.text
         if (stands := answer.json()["offset"]) > at:
             at, sent = stands, 0

@@ -1,13 +1,9 @@
 """Rows take effect in the order of the file, though batches are prepared ahead of each other."""
 
-import threading
-from typing import Any
-
 import pytest
 
-from hub.sharing.publish import Publishing
-from tests.imports.files import BY_HASH, csv, numbered, row
-from tests.imports.sending import counts, faults_of, path_of, rows, run, verdicts
+from tests.imports.files import csv, row
+from tests.imports.sending import path_of, rows, run, verdicts
 from tests.world import World
 
 pytestmark = pytest.mark.db
