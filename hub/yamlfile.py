@@ -89,7 +89,7 @@ def _step(node: Node | None, step: int | str) -> tuple[Node, Mark] | None:
         return node.value[step], _mark(node.value[step])
     if isinstance(node, MappingNode):
         for key, value in node.value:
-            if key.value == step:
+            if key.value == str(step):
                 return value, _mark(key)
     return None
 

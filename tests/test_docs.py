@@ -274,10 +274,10 @@ def matches(expected: str, given: str) -> bool:
     return bool(re.fullmatch(pattern, "\n".join(line.rstrip() for line in given.strip().splitlines()), re.S))
 
 
-def walk(port: int, monkeypatch: pytest.MonkeyPatch, servers: ExitStack) -> Iterator[tuple[str, str]]:
-    """Follows the tutorial in the current folder; gives what each block of commands should answer, and what it did."""
+def walk(page: str, port: int, monkeypatch: pytest.MonkeyPatch, servers: ExitStack) -> Iterator[tuple[str, str]]:
+    """Follows a page in the current folder; gives what each block of commands should answer, and what it did."""
     said = ""
-    for block in blocks(DOCS / "tutorial.md"):
+    for block in blocks(DOCS / page):
         text = block.text.replace("8001", str(port))
         if block.language == "text":
             yield text, said
@@ -294,15 +294,16 @@ def walk(port: int, monkeypatch: pytest.MonkeyPatch, servers: ExitStack) -> Iter
 @pytest.mark.db
 @pytest.mark.slow
 @pytest.mark.usefixtures("folder")
-def test_the_tutorial_works_as_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("page", "least"), [("tutorial.md", 11), ("publish.md", 8)])
+def test_what_a_page_tells_to_do_works_as_printed(page: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with ExitStack() as servers:
-        answers = list(walk(port, monkeypatch, servers))
-    assert len(answers) > 10
+        answers = list(walk(page, port, monkeypatch, servers))
+    assert len(answers) >= least
     for expected, said in answers:
-        assert matches(expected, said), said
+        assert matches(expected.replace("8001", str(port)), said), said
 
 
 def test_an_answer_that_differs_from_the_tutorial_is_noticed() -> None:

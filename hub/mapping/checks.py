@@ -123,7 +123,7 @@ def _of_value(mapping: Mapping, value: Value, model: type[BaseModel], name: str,
         yield from _of_time(mapping, value, at)
     if value.date is not None:
         yield from (((*at, "date"), f"{value.date!r} {why}") for why in _of_day(value.date))
-    if value.map is not None:
+    if value.map is not None and "map" in MODIFIERS.get(shape, ()):
         yield from _of_map(mapping, value, model, name, at)
     if value.constant is not None:
         yield from _of_said(value.constant, model, name, (*at, "constant"))
@@ -195,7 +195,7 @@ def _of_said(said: str | int, model: type[BaseModel], name: str, at: Place) -> I
         adapter_of(model, name).validate_python(said)
     except ValidationError as error:
         reason = error.errors(include_url=False, include_input=False)[0]["msg"].removeprefix("Value error, ")
-        yield at, f"{said!r} is not a {name}: {reason}"
+        yield at, f"{said!r} does not fit {name}: {reason}"
 
 
 def _of_columns(mapping: Mapping) -> Iterator[Fault]:

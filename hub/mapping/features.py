@@ -42,7 +42,7 @@ def json_of(text: bytes) -> Any:
     # one in which a colon may be escaped, is read a second time, slowly.
     if b"\\u003" in text or colons != text.count(b":"):
         try:
-            json.loads(text, object_pairs_hook=_once, parse_int=str)
+            json.loads(text, object_pairs_hook=_once)
         except Misplaced as wrong:
             return refused(wrong.place, str(wrong))
     return data

@@ -51,7 +51,7 @@ class Lines:
         piece = bytes(self._raw[:PIECE_BYTES])
         del self._raw[:PIECE_BYTES]
         self.held += len(piece)
-        final = self.ended and not self._raw
+        final = not piece  # a step of its own: what was whole before a spoilt end is given first
         self._finished = final
         self._split(self._decode(piece, final), final)
         return True

@@ -57,7 +57,7 @@ class Sequence:
             first += text.count(b"\n", 0, blank)
             if blank < len(text):
                 self._row += 1
-                made = self._made(text[blank:])
+                made = self._made(text[blank:].rstrip(_BLANK))
                 return Row(self._row, first, made.record, made.key, made.problems, made.flags)
         return None
 

@@ -73,7 +73,7 @@ def _read(data: dict[str, Any], dataset: type[Record]) -> tuple[Mapping | None, 
 
 
 def _placed(loc: tuple[int | str, ...], kind: str, message: str) -> tuple[Place, str]:
-    place = tuple(step for n, step in enumerate(loc) if not (n == 2 and loc[0] == "fields" and step in (ONE, SEVERAL)))
+    place = tuple(step for n, step in enumerate(loc) if not (n == 2 and loc[0] == "fields" and step in (ONE, SEVERAL)) and step != "[key]")
     reason = _REASONS.get(kind, message.removeprefix("Value error, "))
     return place, reason
 

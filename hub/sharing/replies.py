@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from hub.crypto.keyring import Keyring
 from hub.db import Transaction, transaction
-from hub.errors import Conflict, KeyReused, NotAuthenticated
+from hub.errors import Conflict, HubError, KeyReused, NotAuthenticated
 
 KEPT = timedelta(days=7)
 T = TypeVar("T")
@@ -61,6 +61,11 @@ class Replies:
                 return reply(run(lambda tx, done: self.keep(tx, once, reply(done))))
             except AnsweredMeanwhile:
                 known = self.find(once)
+            except HubError:
+                # What was in the way may be the same request's own doing: the other attempt has changed the revision.
+                known = self.find(once)
+                if known is None:
+                    raise
         if known is None:
             raise Conflict("Another attempt at this request is under way; try again.")
         return replace(known, headers={**known.headers, "Idempotency-Replayed": "true"})
