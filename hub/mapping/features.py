@@ -19,6 +19,7 @@ from hub.records import Record
 POINT = ("type", "coordinates", "bbox")
 MEMBERS = ("type", "geometry", "properties", "bbox")
 GEOMETRY = "geometry.coordinates"
+NOT_JSON = "is not JSON"
 
 
 class Misplaced(Unfit):
@@ -35,7 +36,7 @@ def json_of(text: bytes) -> Any:
         data = orjson.loads(text)
         colons = orjson.dumps(data).count(b":")
     except orjson.JSONDecodeError as error:
-        return refused("text", f"is not JSON at character {error.pos + 1:,}")
+        return refused("text", f"{NOT_JSON} at character {error.pos + 1:,}")
     except orjson.JSONEncodeError:
         return refused("text", "is nested too deeply")
     # Of a member given twice the parser drops one. Then the text has more colons than `data` written anew; only such a text, and
@@ -140,6 +141,8 @@ def _properties(feature: Any) -> dict[str, Any]:
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
         raise Misplaced("type", "must be Feature")
     _refuse_others(feature, (*MEMBERS, "id"), "")
+    if not isinstance(feature.get("id", ""), str | int | float) or isinstance(feature.get("id"), bool):
+        raise Misplaced("id", "must be text or a number (RFC 7946 §3.2)")
     properties = feature.get("properties")
     if not isinstance(properties, dict):
         raise Misplaced("properties", "is missing")
@@ -171,6 +174,11 @@ def _refuse_others(found: Mapping[str, Any], known: tuple[str, ...], path: str) 
     for member in found:
         if member not in known:
             raise Misplaced(path + member, "is not a member of a GeoJSON feature here")
+    if "bbox" in found:
+        # It is not kept: the point says it all. But what is no box says that something is wrong.
+        box = found["bbox"]
+        if not isinstance(box, list) or len(box) not in (4, 6) or any(type(n) not in (int, float) for n in box):
+            raise Misplaced(f"{path}bbox", "must be four or six numbers (RFC 7946 §5)")
 
 
 def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """GeoJSON text sequences as rows with verdicts: a feature a line, or each after a record separator (RFC 8142)."""
 
 from hub.errors import InvalidFile
-from hub.mapping.features import FeatureMaker, direct, json_of
+from hub.mapping.features import NOT_JSON, FeatureMaker, direct, json_of
 from hub.mapping.model import Mapping
 from hub.mapping.rows import MAX_ROW_BYTES, Made, Row, State
 from hub.mapping.values import Watch
@@ -92,7 +92,10 @@ class Sequence:
 
     def _made(self, text: bytes) -> Made:
         data = json_of(text)
-        whole = data.get("type") == "FeatureCollection" if isinstance(data, dict) else b'"FeatureCollection"' in text
+        if isinstance(data, Made):
+            whole = data.problems[0].reason.startswith(NOT_JSON) and b'"FeatureCollection"' in text
+        else:
+            whole = isinstance(data, dict) and data.get("type") == "FeatureCollection"
         if whole and self._row <= _FIRST_ROWS:
             raise InvalidFile("The file is one FeatureCollection; a sequence has one Feature on each line, and nothing around them.")
         return data if isinstance(data, Made) else self._verdict(data)
