@@ -199,10 +199,10 @@ def _of_said(said: str | int, model: type[BaseModel], name: str, at: Place) -> I
 
 
 def _of_columns(mapping: Mapping) -> Iterator[Fault]:
-    used = set(mapping.used)
+    used, kept = set(mapping.used), set(mapping.kept)
     yield from _twice(("drop",), mapping.drop)
     for n, column in enumerate(mapping.drop):
-        if column in used:
+        if column in kept:
             yield ("drop", n), f"{column!r} is mapped too"
     if mapping.format == "geojson-seq":
         hashed = set(mapping.external_id.hash or ())
@@ -216,7 +216,7 @@ def _of_columns(mapping: Mapping) -> Iterator[Fault]:
             yield ("header",), f"lacks {column!r}, which the mapping names{near(column, mapping.header)}"
     if mapping.unmapped is None:
         for n, column in enumerate(mapping.header):
-            if column not in used and column not in mapping.drop:
+            if column not in kept and column not in mapping.drop:
                 yield ("header", n), f"{column!r} is neither mapped nor named under `drop`; `unmapped: extra` keeps such columns"
 
 

@@ -77,13 +77,13 @@ class FeatureMaker:
 
     def __init__(self, mapping: Spec, dataset: type[Record], watch: Watch | None = None) -> None:
         self._mapping = mapping
-        self._columns = mapping.used_besides(EXTRA)
+        self._columns = tuple(dict.fromkeys((*mapping.kept_besides(EXTRA), *(mapping.external_id.hash or ()))))
         self._maker = Maker(mapping, dataset, self._columns, watch)
         self._trim = trimmer(mapping.empty)
         self._place = None if mapping.place is not None and mapping.place.sources else dataset.named("place")[0].name
         self._keep_zero = mapping.place is not None and mapping.place.zero == "keep"
         self._extra = frozenset(extra_columns(mapping, ()))
-        self._known = frozenset({*mapping.used, *mapping.drop, LONGITUDE, LATITUDE})
+        self._known = frozenset({*mapping.kept, *mapping.drop, LONGITUDE, LATITUDE})
 
     def make(self, feature: Any) -> Made:
         """The record of one feature, or why there is none."""

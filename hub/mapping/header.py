@@ -27,7 +27,7 @@ def check_columns(mapping: Mapping, columns: Sequence[str]) -> None:
         raise _wrong("The file lacks columns that the mapping names", [Problem(c, _lacking(c, offered)) for c in missing])
     if twice := [c for c, n in Counter(columns).items() if n > 1]:
         raise _wrong("The file has columns of one name", [Problem(c, "is the name of more than one column") for c in twice])
-    accounted = {*mapping.used, *mapping.drop}
+    accounted = {*mapping.kept, *mapping.drop}
     if mapping.unmapped is None and (rest := [c for c in columns if c not in accounted]):
         reason = "is neither mapped nor named under `drop`; `unmapped: extra` keeps such columns"
         raise _wrong("The mapping does not say what becomes of some columns", [Problem(c, reason) for c in rest])

@@ -95,7 +95,7 @@ def extra_columns(mapping: Mapping, columns: Sequence[str]) -> tuple[str, ...]:
     """The columns that go into `extra`: those it names, and with `unmapped: extra` those that nothing else names."""
     said = mapping.fields.get(EXTRA)
     named = said.sources if isinstance(said, Value) else ()
-    taken = {*mapping.used, *mapping.drop} - set(named)
+    taken = {*mapping.kept, *mapping.drop} - set(named)
     rest = (c for c in columns if c not in taken and c not in named) if mapping.unmapped == "extra" else ()
     return (*named, *rest)
 

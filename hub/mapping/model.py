@@ -112,10 +112,16 @@ class Mapping(_Part):
 
     @property
     def used(self) -> tuple[str, ...]:
-        """The columns that make something, each once, in the order of the mapping."""
-        return self.used_besides(None)
+        """The columns that the mapping needs, each once, in its order."""
+        return tuple(dict.fromkeys((*self.kept, *(self.external_id.hash or ()))))
 
-    def used_besides(self, field: str | None) -> tuple[str, ...]:
-        """The columns that make something other than `field`."""
-        named = [*self.external_id.sources, *(self.place.sources if self.place else ())]
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The columns whose values are in the record: to be hashed alone does not keep one."""
+        return self.kept_besides(None)
+
+    def kept_besides(self, field: str | None) -> tuple[str, ...]:
+        """The columns whose values are in the record otherwise than by `field`."""
+        named = [self.external_id.column] if self.external_id.column is not None else []
+        named += self.place.sources if self.place else ()
         return tuple(dict.fromkeys([*named, *(c for at, value in self.values if at[0] != field for c in value.sources)]))

@@ -137,23 +137,24 @@ def _place(looked: Looked) -> Iterator[str]:
         yield f'place: {{x: {_quoted(x[0].name)}, y: {_quoted(y[0].name)}, crs: "?"}}'
         return
     if (pair := _by_value(looked.columns)) is not None:
-        yield "# ? Told by their values alone."
-        yield f"place: {{lon: {_quoted(pair[0].name)}, lat: {_quoted(pair[1].name)}}}"
+        east = next((c for c in pair if max(map(abs, c.numbers())) > 90), None)  # no latitude reaches that
+        north = next((c for c in pair if c is not east), pair[1])
+        if east is not None:
+            yield f"place: {{lon: {_quoted(east.name)}, lat: {_quoted(north.name)}}}"
+            return
+        yield f"# ? {pair[0].name} and {pair[1].name} look like degrees. Which is the longitude, which the latitude?"
+        yield 'place: {lon: "?", lat: "?"}'
         return
     yield "# ? No columns look like coordinates. Name them: lon and lat in degrees, or x, y and crs."
     yield 'place: {lon: "?", lat: "?"}'
 
 
 def _by_value(columns: Sequence[Column]) -> tuple[Column, Column] | None:
-    """(lon, lat), when just two columns hold degrees with three digits or more behind the point."""
+    """The two columns, when there are just two, that hold degrees with three digits or more behind the point."""
     found = [
         c for c in columns if (n := c.numbers()) and max(map(abs, n)) <= 180 and all(len(v.partition(".")[2]) > 2 for v in c.values[:50])
     ]
-    if len(found) != 2:
-        return None
-    first, second = found
-    # Latitude is written first more often than not; a value over 90 can be a longitude only.
-    return (first, second) if max(map(abs, first.numbers())) > 90 else (second, first)
+    return (found[0], found[1]) if len(found) == 2 else None
 
 
 def _category(columns: Sequence[Column], dataset: type[Record], taken: set[str]) -> Iterator[str]:

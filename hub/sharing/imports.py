@@ -17,7 +17,7 @@ from hub.audit.leaf import Event, Share
 from hub.audit.log import append
 from hub.crypto.keyring import Keyring, Opening, Sealing
 from hub.db import Transaction, transaction
-from hub.errors import Conflict, InvalidRequest, NoSuchResource
+from hub.errors import Conflict, InvalidMapping, InvalidRequest, NoSuchResource, Problem
 from hub.mapping.rows import State
 from hub.mapping.spec import read_mapping
 from hub.records import SEALED_CLASSES, Record
@@ -121,8 +121,9 @@ class Imports:
             InvalidMapping: the mapping is not one.
             Conflict: too many imports are open.
         """
-        if order.mapping is not None:
-            read_mapping(dict(order.mapping), self.dataset)
+        if order.mapping is not None and read_mapping(dict(order.mapping), self.dataset).dataset != self.publishing.name:
+            reason = f"must be {self.publishing.name}, which these imports are of"
+            raise InvalidMapping(f"dataset: {reason}.", problems=[Problem("dataset", reason)])
         said = orjson.dumps([order.mapping, order.dry_run, order.length, order.digest], option=orjson.OPT_SORT_KEYS)
         mac, number = self.keyring.mac("import", publisher.uid, said), self.random_id()
         sealing = Sealing(publisher.uid, number, 1, self.dataset.schema_no, BUCKET, {0: (_SEALED_AS, orjson.dumps(order.mapping))})

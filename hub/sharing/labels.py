@@ -61,3 +61,20 @@ language sql stable parallel safe as $$
   select {labels_of(name, dataset, "p_provider", lambda column: f"p_{column}", " and (p_only is null or r.grant_id = any(p_only))")}
 $$;
 """
+
+
+def tested_sql(name: str, dataset: type[Record], provider: str) -> str:
+    """A query for what the rules of a provider test: names of fields and of cell columns, as text[]."""
+    tests = [
+        f"case when bool_or(r.{c.column(f)} is not null{grid}) then '{what}' end"
+        for f, c in rule_columns(dataset)
+        for what, grid in ([(k, f" and r.grid_m = {m}") for m, k in CELL_COLUMNS.items()] if f.kind == "place" else [(f.name, "")])
+    ]
+    return f"select array_remove(array[{', '.join(tests)}], null) from {SCHEMA}.{name}_rules r where r.provider = {provider}"
+
+
+def alike_sql(dataset: type[Record], tested: str, value: Callable[[str], str]) -> str:
+    """Text that is the same for two records if they agree in everything that is `tested`: so are their labels."""
+    fields = dict.fromkeys(f for f, _ in rule_columns(dataset))
+    names = [n for f in fields for n in (CELL_COLUMNS.values() if f.kind == "place" else [f.name])]
+    return "row(" + ", ".join(f"case when '{n}' = any({tested}) then {value(n)} end" for n in names) + ")::text"

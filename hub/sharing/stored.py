@@ -7,7 +7,7 @@ whoever changes rules takes it alone, so no record is stored with the labels of 
 from hub.geo import cells_sql
 from hub.records import Record
 from hub.released import AUDITOR, PATHS, READER, WRITER, context_sql, view_sql
-from hub.sharing.labels import SQL_TYPES, label_parameters, label_sql, labels_of, rules_sql
+from hub.sharing.labels import SQL_TYPES, alike_sql, label_parameters, label_sql, labels_of, rules_sql, tested_sql
 from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_column, sealed_fields
 
 WRITING = ("known", "known_id", "lock", "store", "withdraw", "receipts")
@@ -96,17 +96,19 @@ def _store_sql(name: str, dataset: type[Record]) -> str:
     ciphers = ", ".join(
         f"substring(p_ciphertext from u.{c}_at for u.{c}_length) as {c}" for c in (sealed_column(f) for f in sealed_fields(dataset))
     )
-    cells = ", ".join(f"{SCHEMA}.cell_centre(b.cell_row, b.cell_column, {m}) as {c}" for m, c in CELL_COLUMNS.items())
-    labels = labels_of(name, dataset, "p_provider", lambda n: f"c.{n}" if n in CELL_COLUMNS.values() else f"b.{n}")
+    cells = ", ".join(f"{SCHEMA}.cell_centre(a.cell_row, a.cell_column, {m}) as {c}" for m, c in CELL_COLUMNS.items())
+    alike = alike_sql(dataset, "tested", lambda n: f"c.{n}" if n in CELL_COLUMNS.values() else f"a.{n}")
+    labels = labels_of(name, dataset, "p_provider", lambda n: f"b.{n}")
     update = ", ".join(f"{c} = excluded.{c}" for c in ["rev", *kept, "released"])
     return f"""
 -- Stores a batch as the current revisions and gives their numbers, in the batch's order; former ones move to the history. A revision
--- that is not the next of its record is refused (40001): somebody else was faster.
+-- that is not the next of its record is refused (40001): somebody else was faster. Records that agree in all that rules test are labelled
+-- once; joining them back by nested loops would cost more than it saves.
 create function {SCHEMA}.{name}_store({", ".join(f"p_{n} {t}" for n, t in store_parameters(dataset))})
 returns table (id uuid, revision_no bigint)
-language plpgsql volatile {DEFINER} as $$
+language plpgsql volatile {DEFINER} set enable_nestloop = off as $$
 #variable_conflict use_column
-declare former uuid[]; moved int; returned int; stored int;
+declare former uuid[]; moved int; returned int; stored int; tested text[];
 begin
   perform pg_advisory_xact_lock_shared(7201, 2);
   if not exists (select from {SCHEMA}.organisations o where o.id = p_provider) then
@@ -123,20 +125,25 @@ begin
     get diagnostics moved = row_count;
     select count(*) into returned from unnest(p_id, p_rev) u(id, rev)
     join {SCHEMA}.{name}_withdrawn w on w.id = u.id and w.rev = u.rev - 1 and w.provider = p_provider
-    where not exists (select from {SCHEMA}.{name} i where i.id = u.id)
-      and not exists (select from {SCHEMA}.{name}_withdrawn x where x.id = u.id and x.rev >= u.rev);
+    where w.id = any(former) and not exists (select from {SCHEMA}.{name} i where i.id = any(former) and i.id = u.id)
+      and not exists (select from {SCHEMA}.{name}_withdrawn x where x.id = any(former) and x.id = u.id and x.rev >= u.rev);
     if moved + returned <> cardinality(former) then
       raise exception 'another revision came first' using errcode = '40001';
     end if;
   end if;
+  tested := ({tested_sql(name, dataset, "p_provider")});
   return query
+  with a as (
+    select u.*, substring(p_macs from 32 * u.n::int - 31 for 32) as content_mac, {ciphers}
+    from unnest({", ".join(f"p_{n}" for n in arrays)}) with ordinality u({", ".join(arrays)}, n)),
+  b as materialized (
+    select a.*, c.*, {alike} as alike from a cross join lateral (select {cells} offset 0) c),
+  k as materialized (
+    select b.alike, l.labels from (select distinct on (alike) * from b) b cross join lateral (select {labels}) l(labels))
   insert into {SCHEMA}.{name} as t (id, rev, {", ".join(kept)}, released)
   select b.id, b.rev, nextval('{SCHEMA}.revision_no'), p_provider, b.content_mac, {SCHEMA}.cell_code(b.cell_row, b.cell_column),
-         {", ".join(f"c.{c}" for c in CELL_COLUMNS.values())}, {", ".join(f"b.{v}" for v in values)}, now(), l.labels
-  from (select u.*, substring(p_macs from 32 * u.n::int - 31 for 32) as content_mac, {ciphers}
-        from unnest({", ".join(f"p_{n}" for n in arrays)}) with ordinality u({", ".join(arrays)}, n)) b
-  cross join lateral (select {cells} offset 0) c
-  cross join lateral (select {labels}) l(labels)
+         {", ".join(f"b.{v}" for v in [*CELL_COLUMNS.values(), *values])}, now(), b.labels
+  from (select b.*, k.labels from b join k using (alike) order by b.n) b
   on conflict (id) do update set {update} where t.rev = excluded.rev - 1 and t.provider = excluded.provider
   returning t.id, t.revision_no;
   get diagnostics stored = row_count;

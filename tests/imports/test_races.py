@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hub.db import Transaction
+from hub.db import Transaction, transaction
 from hub.sharing.publish import Publishing
 from hub.sharing.upload import Upload
 from tests.api.asking import ITEMS, problem, send
@@ -88,7 +88,7 @@ def test_requests_that_open_the_same_import_at_once_get_the_same_one(partners: W
 
 
 def test_no_more_imports_are_open_than_may_be_however_many_ask_at_once(partners: World) -> None:
-    (before,) = [j for j in [partners.http.get(IMPORTS, headers=partners.bearer("ambulance")).json()["imports"]]]
+    before = partners.http.get(IMPORTS, headers=partners.bearer("ambulance")).json()["imports"]
     free = 20 - sum(job["state"] == "open" for job in before)
     answers = at_once(*[lambda: open_import(partners, order(None), "ambulance")] * (free + 10))
     assert Counter(a.status_code for a in answers) == {201: free, 409: 10}
@@ -232,8 +232,6 @@ def test_a_store_that_is_not_as_it_must_be_is_noticed(partners: World, fault: st
 
     with pytest.raises(Undo), partners.superuser() as connection:
         connection.exec_driver_sql(spoil)
-        from tests.imports.sending import faults
-
         assert faults(lambda statement: [tuple(r) for r in connection.exec_driver_sql(statement)])
         raise Undo
     assert faults_of(partners) == []
@@ -289,8 +287,6 @@ def test_a_position_that_is_committed_apart_from_the_rows_is_noticed(partners: W
     advance = Upload._advance
 
     def apart(self: Upload, tx: Transaction, batch: Any, *more: Any) -> Any:
-        from hub.db import transaction
-
         with transaction(self._imports.engine) as other:
             other.rows("begin")
             found = advance(self, other, batch, *more)

@@ -9,7 +9,7 @@ import pytest
 
 from hub.api.features import read_features
 from hub.datasets.incidents import Incident
-from hub.errors import HubError
+from hub.errors import HubError, InvalidFile
 from hub.mapping.reading import Row
 from tests.mapping.making import read
 
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(
     not FOLDER.is_dir() and not os.environ.get("CI"), reason="the shared test data are not beside this repository"
 )
 
+COLLECTION = "chrieke/invalid_structure/invalid_featurecollection_no_features_member"
 TYPE = ("geometry.type", "must be Point")
 MISSING = ("geometry", "is missing; a Point is needed")
 NO_NUMBER = ("geometry.coordinates", "must be numbers, not str")
@@ -92,6 +93,12 @@ def test_every_bad_case_is_listed() -> None:
     assert {Path(name).stem for name in cases("geojsonhint/bad")} == set(BAD)
 
 
+@pytest.mark.parametrize("name", [COLLECTION, "geojsonhint/bad/featurecollection", "geojsonhint/bad/featurecollection-obj"])
+def test_a_collection_is_no_sequence(name: str) -> None:
+    with pytest.raises(InvalidFile, match="one Feature on each line"):
+        read(None, (FOLDER / f"{name}.geojson").read_bytes())
+
+
 @pytest.mark.parametrize("name", sorted(BAD.keys() - WHOLE))
 def test_a_bad_case_is_refused_for_the_reason_that_its_result_names(name: str) -> None:
     phrase, expected = BAD[name]
@@ -160,17 +167,15 @@ OTHERS: dict[str, int | tuple[str, str]] = {
     "chrieke/problematic_structure/problematic_crs_defined": TYPE,
     "chrieke/problematic_structure/problematic_geometrycollection_single": TYPE,
     "geojson-fixtures/feature/one": TYPE,
-    "geojson-fixtures/featurecollection/one": TYPE,
+    "geojson-fixtures/featurecollection/one": 1,  # of three: the others are a LineString and a Polygon
     "geojson-fixtures/geometry/point": 1,
     "geojson-fixtures/geometry/point-xyz": ("geometry.coordinates", "must be two numbers, longitude and latitude; there are 3"),
     **{
         f"geojson-fixtures/geometry/{kind}{suffix}": TYPE
         for kind in ("geometrycollection", "linestring", "multilinestring", "multipoint", "multipolygon", "polygon")
         for suffix in ("", "-xyz")
-        if (kind, suffix) != ("multilinestring", "-xyz")
     },
 }
-COLLECTION = "chrieke/invalid_structure/invalid_featurecollection_no_features_member"
 
 
 def test_every_other_case_is_listed() -> None:

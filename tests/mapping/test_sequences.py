@@ -221,6 +221,7 @@ def test_the_features_own_id_is_a_column() -> None:
 def test_the_point_can_be_hashed() -> None:
     spec = {"external_id": {"hash": ["at", "geometry.lon", "geometry.lat"]}, "drop": ["id"]}
     row = mapped(feature(THEIRS), **spec)
+    assert kept(row).extra is None
     assert row.key == b"2:at,20:2024-05-06T07:08:09Z,12:geometry.lat,5:43.65,12:geometry.lon,6:-79.38,"
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.errors import InvalidFile
 from hub.mapping.reading import PLACEHOLDER, Row
 from hub.mapping.times import _parser
 from tests.mapping.making import HEADER, kept, line, mapping, one, reasons, rows_of
@@ -342,7 +343,7 @@ def test_the_order_of_the_hashed_columns_does_not_matter() -> None:
     )
 )
 def test_other_values_make_another_key(pairs: list[tuple[str, str]]) -> None:
-    spec = mapping(external_id={"hash": ["a", "b"]}, drop=["id", "note"], fields={"narrative": None})
+    spec = mapping(external_id={"hash": ["a", "b"]}, drop=["id", "note", "a", "b"], fields={"narrative": None})
     rows = rows_of(spec, *(line() + f',"{a}","{b}"' for a, b in pairs), header=HEADER + ",a,b")
     keys = [row.key for row in rows if row.record is not None]
     assert len(set(keys)) == len(keys)
@@ -353,6 +354,15 @@ def test_a_row_with_an_id_keeps_it_and_one_without_gets_a_key() -> None:
     first, second = rows_of(spec, line(id="A1"), line(id=""))
     assert (kept(first).external_id, first.key) == ("A1", None)
     assert (kept(second).external_id, second.key) == (PLACEHOLDER, b"4:note,5:quiet,")
+
+
+def test_to_be_hashed_alone_does_not_keep_a_value() -> None:
+    header = HEADER + ",a"
+    said = {"external_id": {"hash": ["a"]}, "drop": ["id"]}
+    with pytest.raises(InvalidFile, match="what becomes of some columns: a"):
+        one(mapping(**said), line() + ",1", header=header)
+    assert kept(one(mapping(**said, unmapped="extra"), line() + ",1", header=header)).extra == {"a": "1"}
+    assert kept(one(mapping(**{**said, "drop": ["id", "a"]}), line() + ",1", header=header)).extra is None
 
 
 def test_a_row_with_nothing_to_hash_is_refused() -> None:

@@ -158,8 +158,8 @@ def _spoil(world: World) -> None:
         assert "when 500 then p_c500" in label
         connection.exec_driver_sql(label.replace("when 500 then p_c500", "when 500 then p_c100"))
         store = stored.dataset_sql("incidents", INCIDENT).partition("create function hub.incidents_store")[2].partition("end $$;")[0]
-        assert "when 500 then c.c500" in store
-        store = store.replace("when 500 then c.c500", "when 500 then c.c100")
+        assert "when 500 then b.c500" in store
+        store = store.replace("when 500 then b.c500", "when 500 then b.c100")
         connection.exec_driver_sql(f"create or replace function hub.incidents_store{store}end $$;".replace("%", "%%"))
 
 

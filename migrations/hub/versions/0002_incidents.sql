@@ -27,12 +27,13 @@ language sql stable security definer set search_path = pg_catalog, public, pg_te
 $$;
 
 -- Stores a batch as the current revisions and gives their numbers, in the batch's order; former ones move to the history. A revision
--- that is not the next of its record is refused (40001): somebody else was faster.
+-- that is not the next of its record is refused (40001): somebody else was faster. Records that agree in all that rules test are labelled
+-- once; joining them back by nested loops would cost more than it saves.
 create function hub.incidents_store(p_provider int, p_id uuid[], p_rev int[], p_macs bytea, p_cell_row int[], p_cell_column int[], p_category text[], p_occurred_at timestamptz[], p_occurred_until timestamptz[], p_reported_at timestamptz[], p_resolved_at timestamptz[], p_status text[], p_severity int[], p_handling text[], p_external_id text[], p_ciphertext bytea, p_place_sealed_at int[], p_place_sealed_length int[], p_narrative_sealed_at int[], p_narrative_sealed_length int[], p_phone_sealed_at int[], p_phone_sealed_length int[], p_title_sealed_at int[], p_title_sealed_length int[], p_address_sealed_at int[], p_address_sealed_length int[], p_people_sealed_at int[], p_people_sealed_length int[], p_vehicles_sealed_at int[], p_vehicles_sealed_length int[], p_extra_sealed_at int[], p_extra_sealed_length int[])
 returns table (id uuid, revision_no bigint)
-language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp set enable_nestloop = off as $$
 #variable_conflict use_column
-declare former uuid[]; moved int; returned int; stored int;
+declare former uuid[]; moved int; returned int; stored int; tested text[];
 begin
   perform pg_advisory_xact_lock_shared(7201, 2);
   if not exists (select from hub.organisations o where o.id = p_provider) then
@@ -49,29 +50,34 @@ begin
     get diagnostics moved = row_count;
     select count(*) into returned from unnest(p_id, p_rev) u(id, rev)
     join hub.incidents_withdrawn w on w.id = u.id and w.rev = u.rev - 1 and w.provider = p_provider
-    where not exists (select from hub.incidents i where i.id = u.id)
-      and not exists (select from hub.incidents_withdrawn x where x.id = u.id and x.rev >= u.rev);
+    where w.id = any(former) and not exists (select from hub.incidents i where i.id = any(former) and i.id = u.id)
+      and not exists (select from hub.incidents_withdrawn x where x.id = any(former) and x.id = u.id and x.rev >= u.rev);
     if moved + returned <> cardinality(former) then
       raise exception 'another revision came first' using errcode = '40001';
     end if;
   end if;
+  tested := (select array_remove(array[case when bool_or(r.category__one_of is not null) then 'category' end, case when bool_or(r.place__within is not null and r.grid_m = 100) then 'c100' end, case when bool_or(r.place__within is not null and r.grid_m = 500) then 'c500' end, case when bool_or(r.place__within is not null and r.grid_m = 2000) then 'c2k' end, case when bool_or(r.status__one_of is not null) then 'status' end, case when bool_or(r.severity__one_of is not null) then 'severity' end, case when bool_or(r.severity__at_most is not null) then 'severity' end, case when bool_or(r.severity__at_least is not null) then 'severity' end, case when bool_or(r.handling__one_of is not null) then 'handling' end, case when bool_or(r.external_id__one_of is not null) then 'external_id' end], null) from hub.incidents_rules r where r.provider = p_provider);
   return query
-  insert into hub.incidents as t (id, rev, revision_no, provider, content_mac, k2, c100, c500, c2k, category, occurred_at, occurred_until, reported_at, resolved_at, status, severity, handling, external_id, place_sealed, narrative_sealed, phone_sealed, title_sealed, address_sealed, people_sealed, vehicles_sealed, extra_sealed, published_at, released)
-  select b.id, b.rev, nextval('hub.revision_no'), p_provider, b.content_mac, hub.cell_code(b.cell_row, b.cell_column),
-         c.c100, c.c500, c.c2k, b.category, b.occurred_at, b.occurred_until, b.reported_at, b.resolved_at, b.status, b.severity, b.handling, b.external_id, b.place_sealed, b.narrative_sealed, b.phone_sealed, b.title_sealed, b.address_sealed, b.people_sealed, b.vehicles_sealed, b.extra_sealed, now(), l.labels
-  from (select u.*, substring(p_macs from 32 * u.n::int - 31 for 32) as content_mac, substring(p_ciphertext from u.place_sealed_at for u.place_sealed_length) as place_sealed, substring(p_ciphertext from u.narrative_sealed_at for u.narrative_sealed_length) as narrative_sealed, substring(p_ciphertext from u.phone_sealed_at for u.phone_sealed_length) as phone_sealed, substring(p_ciphertext from u.title_sealed_at for u.title_sealed_length) as title_sealed, substring(p_ciphertext from u.address_sealed_at for u.address_sealed_length) as address_sealed, substring(p_ciphertext from u.people_sealed_at for u.people_sealed_length) as people_sealed, substring(p_ciphertext from u.vehicles_sealed_at for u.vehicles_sealed_length) as vehicles_sealed, substring(p_ciphertext from u.extra_sealed_at for u.extra_sealed_length) as extra_sealed
-        from unnest(p_id, p_rev, p_cell_row, p_cell_column, p_category, p_occurred_at, p_occurred_until, p_reported_at, p_resolved_at, p_status, p_severity, p_handling, p_external_id, p_place_sealed_at, p_place_sealed_length, p_narrative_sealed_at, p_narrative_sealed_length, p_phone_sealed_at, p_phone_sealed_length, p_title_sealed_at, p_title_sealed_length, p_address_sealed_at, p_address_sealed_length, p_people_sealed_at, p_people_sealed_length, p_vehicles_sealed_at, p_vehicles_sealed_length, p_extra_sealed_at, p_extra_sealed_length) with ordinality u(id, rev, cell_row, cell_column, category, occurred_at, occurred_until, reported_at, resolved_at, status, severity, handling, external_id, place_sealed_at, place_sealed_length, narrative_sealed_at, narrative_sealed_length, phone_sealed_at, phone_sealed_length, title_sealed_at, title_sealed_length, address_sealed_at, address_sealed_length, people_sealed_at, people_sealed_length, vehicles_sealed_at, vehicles_sealed_length, extra_sealed_at, extra_sealed_length, n)) b
-  cross join lateral (select hub.cell_centre(b.cell_row, b.cell_column, 100) as c100, hub.cell_centre(b.cell_row, b.cell_column, 500) as c500, hub.cell_centre(b.cell_row, b.cell_column, 2000) as c2k offset 0) c
-  cross join lateral (select coalesce(array_agg(r.grant_id order by r.grant_id), '{}') from hub.incidents_rules r
+  with a as (
+    select u.*, substring(p_macs from 32 * u.n::int - 31 for 32) as content_mac, substring(p_ciphertext from u.place_sealed_at for u.place_sealed_length) as place_sealed, substring(p_ciphertext from u.narrative_sealed_at for u.narrative_sealed_length) as narrative_sealed, substring(p_ciphertext from u.phone_sealed_at for u.phone_sealed_length) as phone_sealed, substring(p_ciphertext from u.title_sealed_at for u.title_sealed_length) as title_sealed, substring(p_ciphertext from u.address_sealed_at for u.address_sealed_length) as address_sealed, substring(p_ciphertext from u.people_sealed_at for u.people_sealed_length) as people_sealed, substring(p_ciphertext from u.vehicles_sealed_at for u.vehicles_sealed_length) as vehicles_sealed, substring(p_ciphertext from u.extra_sealed_at for u.extra_sealed_length) as extra_sealed
+    from unnest(p_id, p_rev, p_cell_row, p_cell_column, p_category, p_occurred_at, p_occurred_until, p_reported_at, p_resolved_at, p_status, p_severity, p_handling, p_external_id, p_place_sealed_at, p_place_sealed_length, p_narrative_sealed_at, p_narrative_sealed_length, p_phone_sealed_at, p_phone_sealed_length, p_title_sealed_at, p_title_sealed_length, p_address_sealed_at, p_address_sealed_length, p_people_sealed_at, p_people_sealed_length, p_vehicles_sealed_at, p_vehicles_sealed_length, p_extra_sealed_at, p_extra_sealed_length) with ordinality u(id, rev, cell_row, cell_column, category, occurred_at, occurred_until, reported_at, resolved_at, status, severity, handling, external_id, place_sealed_at, place_sealed_length, narrative_sealed_at, narrative_sealed_length, phone_sealed_at, phone_sealed_length, title_sealed_at, title_sealed_length, address_sealed_at, address_sealed_length, people_sealed_at, people_sealed_length, vehicles_sealed_at, vehicles_sealed_length, extra_sealed_at, extra_sealed_length, n)),
+  b as materialized (
+    select a.*, c.*, row(case when 'category' = any(tested) then a.category end, case when 'c100' = any(tested) then c.c100 end, case when 'c500' = any(tested) then c.c500 end, case when 'c2k' = any(tested) then c.c2k end, case when 'status' = any(tested) then a.status end, case when 'severity' = any(tested) then a.severity end, case when 'handling' = any(tested) then a.handling end, case when 'external_id' = any(tested) then a.external_id end)::text as alike from a cross join lateral (select hub.cell_centre(a.cell_row, a.cell_column, 100) as c100, hub.cell_centre(a.cell_row, a.cell_column, 500) as c500, hub.cell_centre(a.cell_row, a.cell_column, 2000) as c2k offset 0) c),
+  k as materialized (
+    select b.alike, l.labels from (select distinct on (alike) * from b) b cross join lateral (select coalesce(array_agg(r.grant_id order by r.grant_id), '{}') from hub.incidents_rules r
   where r.provider = p_provider
     and (r.category__one_of is null or b.category = any(r.category__one_of))
-    and (r.place__within is null or not exists (select from unnest(r.place__within) a where public.ST_Covers(a, (case r.grid_m when 100 then c.c100 when 500 then c.c500 when 2000 then c.c2k end)) is not true))
+    and (r.place__within is null or not exists (select from unnest(r.place__within) a where public.ST_Covers(a, (case r.grid_m when 100 then b.c100 when 500 then b.c500 when 2000 then b.c2k end)) is not true))
     and (r.status__one_of is null or b.status = any(r.status__one_of))
     and (r.severity__one_of is null or b.severity = any(r.severity__one_of))
     and (r.severity__at_most is null or b.severity <= r.severity__at_most)
     and (r.severity__at_least is null or b.severity >= r.severity__at_least)
     and (r.handling__one_of is null or b.handling = any(r.handling__one_of))
-    and (r.external_id__one_of is null or b.external_id = any(r.external_id__one_of))) l(labels)
+    and (r.external_id__one_of is null or b.external_id = any(r.external_id__one_of))) l(labels))
+  insert into hub.incidents as t (id, rev, revision_no, provider, content_mac, k2, c100, c500, c2k, category, occurred_at, occurred_until, reported_at, resolved_at, status, severity, handling, external_id, place_sealed, narrative_sealed, phone_sealed, title_sealed, address_sealed, people_sealed, vehicles_sealed, extra_sealed, published_at, released)
+  select b.id, b.rev, nextval('hub.revision_no'), p_provider, b.content_mac, hub.cell_code(b.cell_row, b.cell_column),
+         b.c100, b.c500, b.c2k, b.category, b.occurred_at, b.occurred_until, b.reported_at, b.resolved_at, b.status, b.severity, b.handling, b.external_id, b.place_sealed, b.narrative_sealed, b.phone_sealed, b.title_sealed, b.address_sealed, b.people_sealed, b.vehicles_sealed, b.extra_sealed, now(), b.labels
+  from (select b.*, k.labels from b join k using (alike) order by b.n) b
   on conflict (id) do update set rev = excluded.rev, revision_no = excluded.revision_no, provider = excluded.provider, content_mac = excluded.content_mac, k2 = excluded.k2, c100 = excluded.c100, c500 = excluded.c500, c2k = excluded.c2k, category = excluded.category, occurred_at = excluded.occurred_at, occurred_until = excluded.occurred_until, reported_at = excluded.reported_at, resolved_at = excluded.resolved_at, status = excluded.status, severity = excluded.severity, handling = excluded.handling, external_id = excluded.external_id, place_sealed = excluded.place_sealed, narrative_sealed = excluded.narrative_sealed, phone_sealed = excluded.phone_sealed, title_sealed = excluded.title_sealed, address_sealed = excluded.address_sealed, people_sealed = excluded.people_sealed, vehicles_sealed = excluded.vehicles_sealed, extra_sealed = excluded.extra_sealed, published_at = excluded.published_at, released = excluded.released where t.rev = excluded.rev - 1 and t.provider = excluded.provider
   returning t.id, t.revision_no;
   get diagnostics stored = row_count;
