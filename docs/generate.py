@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from uuid import UUID
 
@@ -15,6 +16,9 @@ from hub.audit.leaf import By, Event, Share, leaves
 from hub.datasets import DATASETS
 from hub.datasets.incidents import NIBRS, Category, Incident
 from hub.errors import HubError
+from hub.mapping.checks import MODIFIERS
+from hub.mapping.maker import EXTERNAL_ID
+from hub.mapping.shapes import shape_of
 from hub.policy.conditions import CONDITIONS
 from hub.policy.treatments import ROUND_TO
 from hub.records import SEALED_CLASSES, Clear, Field, Sealed
@@ -97,6 +101,36 @@ def mou_example() -> str:
     return f"```yaml\n{(ROOT / 'policies/demo/MOU-DEMO-001.yaml').read_text()}```"
 
 
+def mapping_example() -> str:
+    return f"```yaml\n{(ROOT / 'docs/mappings/nottinghamshire.yaml').read_text()}```"
+
+
+def mapping_takes() -> str:
+    """What a mapping makes of each kind of field, and which words it takes besides where the value comes from."""
+    said = {
+        "text": "the text",
+        "words": "one of the field's words",
+        "number": "a whole number in digits",
+        "time": "an instant",
+        "list": "a list of parts, each with fields of its own",
+        "object": "an object of the columns, by their names",
+    }
+    own = {EXTERNAL_ID, *(f.name for f in Incident.named("place"))}
+    named = {shape: [f.name for f in Incident.fields if f.name not in own and shape_of(Incident, f.name) == shape] for shape in said}
+    return table(
+        ("makes", "fields of an incident", "words"),
+        [(text, code(*named[shape]), code(*MODIFIERS.get(shape, ()))) for shape, text in said.items()],
+    )
+
+
+def mapping_files() -> str:
+    def first(path: Path) -> str:
+        comment = " ".join(line[2:] for line in takewhile(lambda text: text.startswith("# "), path.read_text().splitlines()))
+        return f"[{path.stem}](../mappings/{path.name}): {comment}"
+
+    return "\n".join(f"- {first(path)}" for path in sorted((ROOT / "docs/mappings").glob("*.yaml")))
+
+
 def fields(dataset: type[Dataset]) -> str:
     def row(field: Field) -> tuple[object, ...]:
         mark = {Clear: "clear", Sealed: "sealed"}.get(type(field.mark), "place")
@@ -162,6 +196,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "conditions": conditions,
     "treatments": treatments,
     "mou-example": mou_example,
+    "mapping-example": mapping_example,
+    "mapping-takes": mapping_takes,
+    "mapping-files": mapping_files,
     "classes": classes,
     "categories": categories,
     "leaf": leaf,

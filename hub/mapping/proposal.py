@@ -136,17 +136,22 @@ def _place(looked: Looked) -> Iterator[str]:
         yield "# ? In which coordinate reference system? Write its EPSG number, such as EPSG:2272 or EPSG:27700."
         yield f'place: {{x: {_quoted(x[0].name)}, y: {_quoted(y[0].name)}, crs: "?"}}'
         return
-    if (pair := _by_value(looked.columns)) is not None:
-        east = next((c for c in pair if max(map(abs, c.numbers())) > 90), None)  # no latitude reaches that
-        north = next((c for c in pair if c is not east), pair[1])
-        if east is not None:
-            yield f"place: {{lon: {_quoted(east.name)}, lat: {_quoted(north.name)}}}"
-            return
+    yield from _place_by_value(looked.columns)
+
+
+def _place_by_value(columns: Sequence[Column]) -> Iterator[str]:
+    pair = _by_value(columns)
+    if pair is None:
+        yield "# ? No columns look like coordinates. Name them: lon and lat in degrees, or x, y and crs."
+        yield 'place: {lon: "?", lat: "?"}'
+        return
+    lon = next((c for c in pair if max(map(abs, c.numbers())) > 90), None)  # no latitude reaches that
+    if lon is None:
         yield f"# ? {pair[0].name} and {pair[1].name} look like degrees. Which is the longitude, which the latitude?"
         yield 'place: {lon: "?", lat: "?"}'
         return
-    yield "# ? No columns look like coordinates. Name them: lon and lat in degrees, or x, y and crs."
-    yield 'place: {lon: "?", lat: "?"}'
+    lat = pair[1] if lon is pair[0] else pair[0]
+    yield f"place: {{lon: {_quoted(lon.name)}, lat: {_quoted(lat.name)}}}"
 
 
 def _by_value(columns: Sequence[Column]) -> tuple[Column, Column] | None:

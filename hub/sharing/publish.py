@@ -152,7 +152,7 @@ class Publishing:
                     leaf = append(tx, event, [Share(publisher.slug, (), [number])])[0]
                     receipt = Receipt(external_id, record_id, known.rev + 1, number, "withdrawn")
                     return _committed(tx, Published(event.id, leaf.hash.hex(), [receipt]), finish)
-            except psycopg2.errors.SerializationFailure:
+            except (psycopg2.errors.SerializationFailure, psycopg2.errors.DeadlockDetected):
                 continue
         raise Conflict("This record is being changed by another request; try again.")
 

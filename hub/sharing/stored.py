@@ -59,6 +59,7 @@ $$;
 create function {SCHEMA}.{name}_lock(p_provider int, p_external_ids text[]) returns void
 language plpgsql volatile {DEFINER} as $$
 begin
+  perform pg_advisory_xact_lock_shared(7201, 2);  -- before any row, as the store does: an MOU that comes into force locks in this order
   perform from {SCHEMA}.{name} i where i.provider = p_provider and i.external_id = any(p_external_ids) order by i.id for update;
   perform from {SCHEMA}.{name}_withdrawn w where w.provider = p_provider and w.external_id = any(p_external_ids)
   order by w.id, w.rev for update;

@@ -25,14 +25,18 @@ def fields(**more: Any) -> dict[str, Any]:
 BAD_MAPPINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "an unknown field": (fields(naratif={"column": "story"}), "fields.naratif", "narrative"),
     "an unknown word": (mapping(colour="red"), "colour", ""),
-    "a required field is missing": (mapping(fields={"category": BY_ID["fields"]["category"]}), "fields.occurred_at", ""),
+    "a required field is missing": (mapping(fields={"category": BY_ID["fields"]["category"]}), "fields", "occurred_at"),
     "a value that the field can't have": (fields(category={"column": "kind", "map": {"T": "thefd"}}), "fields.category", "theft"),
     "a column and a constant": (fields(title={"column": "story", "constant": "x"}), "fields.title", ""),
     "a field from nowhere": (fields(title={}), "fields.title", ""),
     "an unknown CRS": (mapping(place={"x": "lon", "y": "lat", "crs": "EPSG:999999"}), "place.crs", ""),
     "a CRS that is none": (mapping(place={"x": "lon", "y": "lat", "crs": "WGS84"}), "place.crs", ""),
     "a place with one coordinate": (mapping(place={"lon": "lon"}), "place", ""),
-    "a wrong zone": (fields(occurred_at={"column": "when", "time": "%Y-%m-%d %H:%M", "zone": "Toronto"}), "fields.occurred_at", "Toronto"),
+    "a wrong zone": (
+        fields(occurred_at={"column": "when", "time": "%Y-%m-%d %H:%M", "zone": "Toronto"}),
+        "fields.occurred_at",
+        "Europe/London",
+    ),
     "no zone": (fields(occurred_at={"column": "when", "time": "%Y-%m-%d %H:%M"}), "fields.occurred_at", "zone"),
     "a format without month": (fields(occurred_at={"column": "when", "time": "%Y", "zone": "UTC"}), "fields.occurred_at", "month"),
     "an id by column and by hash": (mapping(external_id={"column": "id", "hash": ["id"]}), "external_id", ""),
@@ -106,7 +110,8 @@ def test_an_order_comes_as_json(partners: World, given: str) -> None:
 
 def test_a_parameter_is_refused_everywhere(partners: World) -> None:
     path = opened(partners, numbered(1, "PARAMETER"))
-    for method, where in (("POST", IMPORTS), ("GET", IMPORTS), ("GET", path), ("PATCH", path), ("DELETE", path), ("GET", f"{path}/verdicts")):
+    asked = [("POST", IMPORTS), ("GET", IMPORTS), ("GET", path), ("PATCH", path), ("DELETE", path), ("GET", f"{path}/verdicts")]
+    for method, where in asked:
         answer = partners.http.request(method, f"{where}?x=1", headers=partners.bearer("police") | {"Upload-Offset": "0"})
         problem(answer, 400, "x")
 
@@ -211,7 +216,7 @@ def test_anothers_import_and_one_that_is_not_there_have_one_answer(partners: Wor
     path = opened(partners, file, client="ambulance")
     if stage == "done":
         part(partners, path, file, client="ambulance")
-    mine, absent = WAYS[way](partners, path, partners.bearer("police")), WAYS[way](partners, f"{IMPORTS}/{uuid4()}", partners.bearer("police"))
+    mine, absent = (WAYS[way](partners, asked, partners.bearer("police")) for asked in (path, f"{IMPORTS}/{uuid4()}"))
     problem(mine, 404)
     assert (mine.content, dict(mine.headers)) == (absent.content, dict(absent.headers))
     odd = WAYS[way](partners, f"{IMPORTS}/{path[-36:].upper()}", partners.bearer("ambulance"))
@@ -272,13 +277,15 @@ def test_a_flood_of_imports_is_refused_and_makes_room_as_they_end(partners: Worl
 
 # --- names that are meant to hurt ----------------------------------------------------------------------------------------------------
 
-HOSTILE = ["<script>alert(1)</script>", "'; drop table incidents; --", "%s%(x)s{0}", "$${1}", "\u202egnitset", "x" * 190, "🚓", "\\u0000", "\\"]
+SHORT = ["<script>alert(1)</script>", "'; drop table incidents; --", "%s%(x)s{0}", "$${1}", "\u202egnitset"]
+HOSTILE = [*SHORT, "x" * 190, "🚓", "\\u0000", "\\"]
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
 def test_a_hostile_name_of_a_column_is_a_name(partners: World, name: str) -> None:
     """Where the mapping names the columns, and where a feature has such a member."""
-    spec = mapping(header=["id", name, "when", "lon", "lat", "story"], fields=BY_ID["fields"] | {"category": {"column": name, "map": {"T": "theft"}}})
+    columns = {"column": name, "map": {"T": "theft"}}
+    spec = mapping(header=["id", name, "when", "lon", "lat", "story"], fields=BY_ID["fields"] | {"category": columns})
     file = csv([row(0, "HOSTILE", kind="?"), row(1, "HOSTILE", kind="T")]).split(b"\n", 1)[1]
     path = opened(partners, file, spec)
     answer = part(partners, path, file)
@@ -294,11 +301,10 @@ def test_a_hostile_name_of_a_column_is_a_name(partners: World, name: str) -> Non
     assert verdict["outcome"] == "refused"
 
 
-@pytest.mark.parametrize("name", ["a\0b", "a\nb", "\x1b[31m"], ids=ascii)
-def test_a_name_with_control_characters_is_no_column(partners: World, name: str) -> None:
-    """PostgreSQL can't keep NUL, a terminal would obey the others."""
-    columns = {"column": name, "map": {"T": "theft"}}
-    spec = mapping(header=["id", name, "when", "lon", "lat", "story"], fields=BY_ID["fields"] | {"category": columns})
+def test_a_name_with_nul_is_no_column(partners: World) -> None:
+    """PostgreSQL can't keep it, and no text file has it."""
+    columns = {"column": "a\0b", "map": {"T": "theft"}}
+    spec = mapping(header=["id", "a\0b", "when", "lon", "lat", "story"], fields=BY_ID["fields"] | {"category": columns})
     answer = open_import(partners, order(None, spec))
     assert answer.status_code == 422, answer.text
 
@@ -312,7 +318,7 @@ def test_a_member_with_control_characters_is_told_of(partners: World, name: str)
     assert verdict["errors"][0]["field"] == name.replace("\0", "␀")
 
 
-@pytest.mark.parametrize("name", [*HOSTILE[:5], "x" * 10_000, 'say ""x""'], ids=lambda n: ascii(n)[:30])
+@pytest.mark.parametrize("name", [*SHORT, "x" * 10_000, 'say ""x""'], ids=lambda n: ascii(n)[:30])
 def test_a_header_with_a_hostile_name_is_read_or_refused(partners: World, name: str) -> None:
     header = f'id,kind,when,lon,lat,story,"{name}"\n'
     file = header.encode() + b"".join(f"{row(n, 'HEAD')},x\n".encode() for n in range(2))
@@ -328,7 +334,8 @@ def test_a_header_with_a_hostile_name_is_read_or_refused(partners: World, name: 
 
 
 def test_a_file_of_noise_fails_and_says_so(partners: World) -> None:
-    for noise in (bytes(range(256)) * 40, b"\xff\xfe" + b"\x00\xd8" * 10, b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", b"PK\x03\x04" + bytes(500), b"\x00" * 5_000):
+    archives = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", b"PK\x03\x04" + bytes(500)
+    for noise in (bytes(range(256)) * 40, b"\xff\xfe" + b"\x00\xd8" * 10, *archives, bytes(5_000)):
         path = opened(partners, noise)
         answer = part(partners, path, noise)
         problem(answer, 422)

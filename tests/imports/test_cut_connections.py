@@ -4,7 +4,6 @@ import json
 import random
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from hub.identity import clients
 from hub.sharing.upload import Upload
 from tests.api.live import exchange, request, serving
+from tests.faults.stand import wait_until
 from tests.imports.files import BY_HASH, BY_ID, csv, numbered, repr_digest, row
 from tests.imports.sending import counts, faults_of, opened, path_of, resume, rows, told, verdicts
 from tests.world import World
@@ -27,6 +27,20 @@ def port(partners: World) -> Iterator[int]:
         yield found
 
 
+@pytest.fixture(autouse=True)
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[Upload]:
+    """The uploads that the server is done with."""
+    found: list[Upload] = []
+    close = Upload.close
+
+    def noted(self: Upload) -> None:
+        close(self)
+        found.append(self)
+
+    monkeypatch.setattr(Upload, "close", noted)
+    return found
+
+
 def head(world: World, path: str, offset: int, length: int | None, client: str = "police", **more: str) -> bytes:
     """The head of a PATCH; without a length its body comes in chunks."""
     body = {"Transfer-Encoding": "chunked"} if length is None else {"Content-Length": str(length)}
@@ -38,22 +52,12 @@ def chunk(data: bytes) -> bytes:
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
-def send_until(port: int, sent: bytes, pause_s: float = 0.0) -> None:
-    """Sends so much, and hangs up."""
+def cut_off(port: int, closed: list[Upload], sent: bytes) -> None:
+    """Sends so much and hangs up; returns when the server has noticed, and kept what it could."""
+    before = len(closed)
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(sent)
-        time.sleep(pause_s)
-
-
-def settled(world: World, path: str) -> dict[str, Any]:
-    """The import when the server has noticed that the connection broke."""
-    last, since = told(world, path), time.monotonic()
-    while time.monotonic() - since < 0.25:
-        time.sleep(0.05)
-        now = told(world, path)
-        if now["offset"] != last["offset"]:
-            last, since = now, time.monotonic()
-    return last
+    wait_until(lambda: len(closed) > before, "the server notices that the connection broke", 20)
 
 
 def repeated(count: int, name: str) -> bytes:
@@ -63,7 +67,7 @@ def repeated(count: int, name: str) -> bytes:
 
 @pytest.mark.parametrize("way", ["length", "chunks"])
 @pytest.mark.parametrize("kind", ["id", "hash"])
-def test_a_file_that_is_cut_off_again_and_again_lands_once(partners: World, port: int, kind: str, way: str) -> None:
+def test_a_file_that_is_cut_off_again_and_again_lands_once(partners: World, port: int, closed: list[Upload], kind: str, way: str) -> None:
     chance, name, count = random.Random(f"{kind} {way}"), f"CUT-{kind}-{way}", 700
     file, spec = (numbered(count, name), BY_ID) if kind == "id" else (repeated(count, name), BY_HASH)
     path, at, cuts = opened(partners, file, spec), 0, 0
@@ -71,8 +75,8 @@ def test_a_file_that_is_cut_off_again_and_again_lands_once(partners: World, port
         size = chance.randint(1, max(2, (len(file) - at) // 4))
         body = file[at : at + size]
         sent = head(partners, path, at, len(file) - at if way == "length" else None, Repr_Digest=repr_digest(file), Upload_Complete="?1")
-        send_until(port, sent + (body if way == "length" else chunk(body)))
-        job = settled(partners, path)
+        cut_off(port, closed, sent + (body if way == "length" else chunk(body)))
+        job = told(partners, path)
         assert at <= job["offset"] <= at + size
         whole = file[:at].count(b"\n") + body.count(b"\n") - 1  # the header is no row
         assert job["rows"] == max(0, whole) if job["offset"] > at else True
@@ -96,41 +100,43 @@ def test_a_file_that_is_cut_off_again_and_again_lands_once(partners: World, port
         assert all(sorted(found) == list(range(1, 101)) for found in ordinals.values())
         again = opened(partners, file, spec)
         exchange(port, head(partners, again, 0, len(file)), file)
-        assert counts(settled(partners, again)) == (count, 0, 0, count, 0)  # the same ids as if it had come in one piece
+        assert counts(told(partners, again)) == (count, 0, 0, count, 0)  # the same ids as if it had come in one piece
     assert faults_of(partners) == []
 
 
-def test_ordinals_that_began_anew_after_a_cut_are_noticed(partners: World, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ordinals_that_began_anew_after_a_cut_are_noticed(
+    partners: World, port: int, closed: list[Upload], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Control: without the keys of the rows before the cut, equal rows after it would change those before it."""
     file = repeated(140, "ANEW")
     path = opened(partners, file, BY_HASH)
     half = file.index(b"\n", len(file) // 2) + 1
-    send_until(port, head(partners, path, 0, len(file)) + file[:half])
-    assert settled(partners, path)["offset"] == half
+    cut_off(port, closed, head(partners, path, 0, len(file)) + file[:half])
+    assert told(partners, path)["offset"] == half
     monkeypatch.setattr("hub.sharing.imports.Imports.equals_of", lambda *_: iter(()))
     job = resume(partners, path, file)
     assert job["landed"] < 140
 
 
-def test_a_body_that_ends_early_keeps_its_whole_rows(partners: World, port: int) -> None:
+def test_a_body_that_ends_early_keeps_its_whole_rows(partners: World, port: int, closed: list[Upload]) -> None:
     file = numbered(10, "SHORT")
     path = opened(partners, file)
     cut = len(file) - 5
-    status, _, _ = exchange(port, head(partners, path, 0, len(file)), file[:cut], hang_up=True)
-    assert status == 0
-    job = settled(partners, path)
+    cut_off(port, closed, head(partners, path, 0, len(file)) + file[:cut])
+    job = told(partners, path)
     assert (job["state"], job["rows"]) == ("open", 9)
     assert file[: job["offset"]].endswith(b"\n")
 
 
-def test_a_length_that_is_too_short_ends_the_body_there(partners: World, port: int) -> None:
+def test_a_length_that_is_too_short_ends_the_body_there(partners: World, port: int, closed: list[Upload]) -> None:
     """What is over is no part of it, and no request either."""
     file = numbered(4, "LIES-SHORT")
     path = opened(partners, file)
     cut = file.index(b"\n", len(file) // 2) + 1
     status, headers, _ = exchange(port, head(partners, path, 0, cut), file)
     assert status in (200, 400)
-    job = settled(partners, path)
+    wait_until(lambda: closed, "the server is done")
+    job = told(partners, path)
     assert (job["state"], job["offset"]) in (("open", cut), ("open", 0))
     if status == 200:
         assert headers["upload-offset"] == str(job["offset"])
@@ -187,9 +193,7 @@ def test_a_slow_sender_is_served_while_others_are(partners: World, port: int) ->
     assert told(partners, path)["landed"] == 30
 
 
-def test_a_client_that_is_disabled_while_it_sends_lands_nothing_more(
-    partners: World, port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_that_is_disabled_while_it_sends_lands_nothing_more(partners: World, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     partners.organisation("shut")
     file = numbered(10_000, "SHUT")
     path = opened(partners, file, client="shut")
@@ -237,11 +241,11 @@ def test_many_imports_at_once_are_all_served(partners: World, port: int) -> None
     assert [told(partners, p)["landed"] for p in paths] == [300] * 8
 
 
-def test_an_answer_that_never_arrived_does_not_matter(partners: World, port: int) -> None:
+def test_an_answer_that_never_arrived_does_not_matter(partners: World, port: int, closed: list[Upload]) -> None:
     """The sender hangs up when all is sent; whoever asks finds the import done."""
     file = numbered(5, "UNHEARD")
     path = opened(partners, file)
-    send_until(port, head(partners, path, 0, len(file)) + file, 0.3)
-    job = settled(partners, path)
+    cut_off(port, closed, head(partners, path, 0, len(file)) + file)
+    job = told(partners, path)
     assert (job["state"], job["landed"]) == ("done", 5)
     assert path_of(job) == path

@@ -66,5 +66,6 @@ def test_a_dry_run_leaves_the_import_proper_its_ids(partners: World) -> None:
     file = csv([row(1, "DRY-EQUAL")] * 3)
     run(partners, file, BY_HASH, dry_run=True)
     job = run(partners, file, BY_HASH)
-    names = rows(partners, "select external_id from hub.incidents where id::text = any(:i)", i=[v["id"] for v in verdicts(partners, path_of(job))])
+    ids = [v["id"] for v in verdicts(partners, path_of(job))]
+    names = rows(partners, "select external_id from hub.incidents where id::text = any(:i)", i=ids)
     assert sorted(n.rpartition("-")[2] for (n,) in names) == ["1", "2", "3"]

@@ -176,7 +176,8 @@ def test_a_key_that_is_none_is_refused_before_anything_is_done(partners: World, 
 
 
 def test_two_keys_are_refused(partners: World) -> None:
-    headers = [*partners.bearer("police").items(), ("Content-Type", "application/geo+json"), ("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
+    twice = [("Idempotency-Key", "a")] * 2
+    headers = [*partners.bearer("police").items(), ("Content-Type", "application/geo+json"), *twice]
     problem(partners.http.post(ITEMS, content=json.dumps(feature("TWO-KEYS")), headers=headers), 400, "Idempotency-Key")
 
 
@@ -189,7 +190,8 @@ def test_a_bare_word_is_taken_as_well_as_a_quoted_text(partners: World, text: st
 
 def age(world: World, client: str, days: float) -> None:
     with world.superuser() as connection:
-        connection.execute(sa.text("update hub.replies set at = at - make_interval(secs => :s) where client = :c"), {"s": days * 86_400, "c": client})
+        older = sa.text("update hub.replies set at = at - make_interval(secs => :s) where client = :c")
+        connection.execute(older, {"s": days * 86_400, "c": client})
 
 
 def test_a_reply_is_kept_seven_days_and_no_longer(partners: World) -> None:

@@ -224,7 +224,8 @@ def test_a_tombstone_keeps_no_content(partners: World) -> None:
     gone = receipt(delete(partners, record))
     assert rows(partners, "select count(*) from hub.incidents where id = :i", i=record["id"]) == [(0,)]
     assert rows(partners, "select rev from hub.incidents_history where id = :i", i=record["id"]) == [(1,)]
-    ((rev, number, name),) = rows(partners, "select rev, revision_no, external_id from hub.incidents_withdrawn where id = :i", i=record["id"])
+    tombstone = "select rev, revision_no, external_id from hub.incidents_withdrawn where id = :i"
+    ((rev, number, name),) = rows(partners, tombstone, i=record["id"])
     assert (rev, number, name) == (2, gone["revision_no"], "TOMB")
 
 

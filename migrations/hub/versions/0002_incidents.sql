@@ -16,6 +16,7 @@ $$;
 create function hub.incidents_lock(p_provider int, p_external_ids text[]) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp as $$
 begin
+  perform pg_advisory_xact_lock_shared(7201, 2);  -- before any row, as the store does: an MOU that comes into force locks in this order
   perform from hub.incidents i where i.provider = p_provider and i.external_id = any(p_external_ids) order by i.id for update;
   perform from hub.incidents_withdrawn w where w.provider = p_provider and w.external_id = any(p_external_ids)
   order by w.id, w.rev for update;
