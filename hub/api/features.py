@@ -1,13 +1,12 @@
 """GeoJSON in (RFC 7946): a Feature or FeatureCollection becomes records, or one error that names every wrong place."""
 
 import json
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
 
 from hub.errors import InvalidRecord, InvalidRequest, Problem, TooLarge
+from hub.mapping.features import direct
 from hub.records import Record
 
 MEDIA_TYPES = ("application/geo+json", "application/json")
@@ -30,25 +29,19 @@ def read_features(body: bytes, dataset: type[Record], max_features: int) -> list
         raise TooLarge(f"There are {len(features):,} features; one request holds at most {max_features:,}.", field="features")
     records: list[Record] = []
     problems: list[Problem] = []
+    make = direct(dataset)
     for n, feature in enumerate(features):
-        try:
-            records.append(_record(feature, dataset))
-        except (ValidationError, _Wrong) as error:
-            problems += _problems(error, dataset, path.format(n=n))
+        made = make(feature)
+        if made.record is not None:
+            records.append(made.record)
+        here = path.format(n=n)
+        problems += [Problem(f"{here}.{p.field}" if here else p.field, p.reason) for p in made.problems]
     if problems:
         count = len(problems)
         first = problems[0]
         more = f" and {count - 1} more" if count > 1 else ""
         raise InvalidRecord(f"{first.field}: {first.reason}{more}. Nothing was stored.", problems=problems[:MAX_PROBLEMS])
     return records
-
-
-class _Wrong(Exception):
-    """A place in a feature, and what is wrong there."""
-
-    def __init__(self, place: str, reason: str) -> None:
-        super().__init__(reason)
-        self.place, self.reason = place, reason
 
 
 def _json(body: bytes) -> Any:
@@ -101,64 +94,3 @@ def _features(data: Any) -> tuple[list[Any], str]:
             reason = f"{member[:MAX_NAME]!r} is not a member of a GeoJSON FeatureCollection here."
             raise InvalidRequest(reason, field=member[:MAX_NAME])
     return features, "features[{n}]"
-
-
-def _record(feature: Any, dataset: type[Record]) -> Record:
-    if not isinstance(feature, dict) or feature.get("type") != "Feature":
-        raise _Wrong("type", "must be Feature")
-    if "id" in feature:
-        raise _Wrong("id", "the hub gives ids; put your own into properties.external_id")
-    _refuse_others(feature, ("type", "geometry", "properties", "bbox"), "")
-    properties = feature.get("properties")
-    if not isinstance(properties, dict):
-        raise _Wrong("properties", "is missing")
-    place = dataset.named("place")[0].name
-    if place in properties:
-        raise _Wrong(f"properties.{place}", "belongs into geometry")
-    return dataset.model_validate({**properties, place: _point(feature.get("geometry"))})
-
-
-def _refuse_others(found: Mapping[str, Any], known: tuple[str, ...], path: str) -> None:
-    for member in found:
-        if member not in known:
-            raise _Wrong(_join(path, member), "is not a member of a GeoJSON feature here")
-
-
-def _point(geometry: Any) -> tuple[float, float]:
-    if not isinstance(geometry, dict):
-        raise _Wrong("geometry", "is missing; a Point is needed")
-    if geometry.get("type") != "Point":
-        raise _Wrong("geometry.type", f"must be Point, not {str(geometry.get('type'))[:50]}")
-    _refuse_others(geometry, ("type", "coordinates", "bbox"), "geometry")
-    coordinates = geometry.get("coordinates")
-    if not isinstance(coordinates, list) or len(coordinates) != 2:
-        count = len(coordinates) if isinstance(coordinates, list) else "none"
-        raise _Wrong("geometry.coordinates", f"must be two numbers, longitude and latitude; there are {count}")
-    for value in coordinates:
-        if type(value) not in (int, float):
-            raise _Wrong("geometry.coordinates", f"must be numbers, not {type(value).__name__}")
-    try:
-        return float(coordinates[0]), float(coordinates[1])
-    except OverflowError:
-        raise _Wrong("geometry.coordinates", "must be degrees") from None
-
-
-def _problems(error: ValidationError | _Wrong, dataset: type[Record], path: str) -> Iterator[Problem]:
-    if isinstance(error, _Wrong):
-        yield Problem(_join(path, error.place)[:MAX_NAME], error.reason)
-        return
-    place = dataset.named("place")[0].name
-    for item in error.errors(include_url=False, include_input=False):
-        steps = [str(s) for s in item["loc"]]
-        reason = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            reason = f"is not a member of {dataset.__name__}; what has no field of its own goes into extra"
-        where = "geometry.coordinates" if steps[:1] == [place] else ".".join(["properties", *steps])
-        if not steps and ": " in reason:
-            name, reason = reason.split(": ", 1)
-            where = f"properties.{name}"
-        yield Problem(_join(path, where)[:MAX_NAME], reason)
-
-
-def _join(path: str, place: str) -> str:
-    return f"{path}.{place}" if path else place

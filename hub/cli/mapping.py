@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -99,14 +101,19 @@ def _source(label: str, name: str) -> str:
 def _told(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, BaseModel):
+        return " ".join(str(v) for _, v in value if v is not None)
     if isinstance(value, dict):
         return ", ".join(f"{k}={v}" for k, v in value.items())
     if isinstance(value, tuple) and all(isinstance(v, float) for v in value):
         return ", ".join(f"{v:.6f}" for v in value)
-    return f"{value:%Y-%m-%d %H:%M:%SZ}" if hasattr(value, "astimezone") else str(value)
+    if isinstance(value, tuple):
+        return ", ".join(map(_told, value))
+    return f"{value:%Y-%m-%d %H:%M:%SZ}" if isinstance(value, datetime) else str(value)
 
 
 def _cut(text: str) -> str:
+    text = " ".join(text.split())  # a value may go over several lines; a cell of the table must not
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
 
 

@@ -115,6 +115,8 @@ class Vehicle(_Part):
 
 
 def _refuse_unkeepable(value: Any, depth: int) -> None:
+    if isinstance(value, str):  # nearly all there is
+        return
     if isinstance(value, dict | list):
         if not depth:
             raise ValueError(f"is nested more than {MAX_DEPTH} deep")

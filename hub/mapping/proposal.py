@@ -20,7 +20,8 @@ _CALLED = {  # which names columns of a field have, without blanks, digits and c
     "lat": "lat latitude ylat",
     "x": "x xcoord xcoordinate xcoordcd xcoordinatestateplane easting eastings",
     "y": "y ycoord ycoordinate ycoordcd ycoordinatestateplane northing northings",
-    "id": "id incidentid incidentnumber casenumber caseid crimeid eventid uniquekey recordid reportnumber idnum objectid incidentkey",
+    "id": "id incidentid incidentnumber incidentno casenumber caseid caseno crimeid eventid uniquekey recordid reportnumber reportno idnum "
+    "number reference ref objectid incidentkey",
     "category": "category crimetype primarytype incidenttype calltype complainttype offensetype offense offence problem mci type nature",
     "status": "status casestatus state",
     "address": "address incidentaddress block addr location street streetname",
@@ -132,6 +133,10 @@ def _place(looked: Looked) -> Iterator[str]:
         yield f"place: {{lon: {_quoted(east.name)}, lat: {_quoted(north.name)}}}"
         return
     x, y = _called(looked.columns, "x"), _called(looked.columns, "y")
+    if x and y and all(0 < max(map(abs, c.numbers() or [0])) <= most for c, most in ((x[0], 180), (y[0], 90))):
+        yield f"# ? {x[0].name} and {y[0].name} look like degrees."
+        yield f"place: {{lon: {_quoted(x[0].name)}, lat: {_quoted(y[0].name)}}}"
+        return
     if x and y:
         yield "# ? In which coordinate reference system? Write its EPSG number, such as EPSG:2272 or EPSG:27700."
         yield f'place: {{x: {_quoted(x[0].name)}, y: {_quoted(y[0].name)}, crs: "?"}}'

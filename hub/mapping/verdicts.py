@@ -50,7 +50,7 @@ def _problem(item: ErrorDetails, dataset: type[Record], label: Callable[[str], s
             f"is not a member of {dataset.__name__}; what has no field of its own goes into extra"
         )  # fmt: skip
     elif item["type"] == "enum":
-        reason = f"is not a word of {first}"
+        reason = "must be " + reason.removeprefix("Input should be ")
     # Inside lists and objects the names may be the partner's own data: only numbers and the hub's names are told.
     path = "".join(f".{step}" for step in inner if isinstance(step, int) or _is_ours(dataset, str(first), str(step)))
     return Problem(((label(str(first)) if first else "row") + path)[:MAX_NAME], reason)

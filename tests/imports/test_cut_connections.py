@@ -4,8 +4,10 @@ import json
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -27,17 +29,28 @@ def port(partners: World) -> Iterator[int]:
         yield found
 
 
+@dataclass
+class Seen:
+    """How many uploads the server has begun, and is done with."""
+
+    begun: int = 0
+    closed: int = 0
+
+
 @pytest.fixture(autouse=True)
-def closed(monkeypatch: pytest.MonkeyPatch) -> list[Upload]:
-    """The uploads that the server is done with."""
-    found: list[Upload] = []
-    close = Upload.close
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    found, begin, close = Seen(), Upload.__init__, Upload.close
 
-    def noted(self: Upload) -> None:
+    def beginning(self: Upload, *arguments: Any) -> None:
+        begin(self, *arguments)
+        found.begun += 1
+
+    def closing(self: Upload) -> None:
         close(self)
-        found.append(self)
+        found.closed += 1
 
-    monkeypatch.setattr(Upload, "close", noted)
+    monkeypatch.setattr(Upload, "__init__", beginning)
+    monkeypatch.setattr(Upload, "close", closing)
     return found
 
 
@@ -52,12 +65,16 @@ def chunk(data: bytes) -> bytes:
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
-def cut_off(port: int, closed: list[Upload], sent: bytes) -> None:
-    """Sends so much and hangs up; returns when the server has noticed, and kept what it could."""
-    before = len(closed)
+def cut_off(port: int, seen: Seen, sent: bytes) -> None:
+    """Sends so much and hangs up; returns when the server has noticed, and kept what it could. What the server has not taken from the
+    connection by then is lost, so it is given time for that.
+    """
+    begun, closed = seen.begun, seen.closed
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(sent)
-    wait_until(lambda: len(closed) > before, "the server notices that the connection broke", 20)
+        wait_until(lambda: seen.begun > begun, "the server begins to read", 20)
+        time.sleep(0.15)
+    wait_until(lambda: seen.closed > closed, "the server notices that the connection broke", 20)
 
 
 def repeated(count: int, name: str) -> bytes:
@@ -67,7 +84,7 @@ def repeated(count: int, name: str) -> bytes:
 
 @pytest.mark.parametrize("way", ["length", "chunks"])
 @pytest.mark.parametrize("kind", ["id", "hash"])
-def test_a_file_that_is_cut_off_again_and_again_lands_once(partners: World, port: int, closed: list[Upload], kind: str, way: str) -> None:
+def test_a_file_that_is_cut_off_again_and_again_lands_once(partners: World, port: int, seen: Seen, kind: str, way: str) -> None:
     chance, name, count = random.Random(f"{kind} {way}"), f"CUT-{kind}-{way}", 700
     file, spec = (numbered(count, name), BY_ID) if kind == "id" else (repeated(count, name), BY_HASH)
     path, at, cuts = opened(partners, file, spec), 0, 0
@@ -75,7 +92,7 @@ def test_a_file_that_is_cut_off_again_and_again_lands_once(partners: World, port
         size = chance.randint(1, max(2, (len(file) - at) // 4))
         body = file[at : at + size]
         sent = head(partners, path, at, len(file) - at if way == "length" else None, Repr_Digest=repr_digest(file), Upload_Complete="?1")
-        cut_off(port, closed, sent + (body if way == "length" else chunk(body)))
+        cut_off(port, seen, sent + (body if way == "length" else chunk(body)))
         job = told(partners, path)
         assert at <= job["offset"] <= at + size
         whole = file[:at].count(b"\n") + body.count(b"\n") - 1  # the header is no row
@@ -104,38 +121,36 @@ def test_a_file_that_is_cut_off_again_and_again_lands_once(partners: World, port
     assert faults_of(partners) == []
 
 
-def test_ordinals_that_began_anew_after_a_cut_are_noticed(
-    partners: World, port: int, closed: list[Upload], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ordinals_that_began_anew_after_a_cut_are_noticed(partners: World, port: int, seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: without the keys of the rows before the cut, equal rows after it would change those before it."""
     file = repeated(140, "ANEW")
     path = opened(partners, file, BY_HASH)
     half = file.index(b"\n", len(file) // 2) + 1
-    cut_off(port, closed, head(partners, path, 0, len(file)) + file[:half])
+    cut_off(port, seen, head(partners, path, 0, len(file)) + file[:half])
     assert told(partners, path)["offset"] == half
     monkeypatch.setattr("hub.sharing.imports.Imports.equals_of", lambda *_: iter(()))
     job = resume(partners, path, file)
     assert job["landed"] < 140
 
 
-def test_a_body_that_ends_early_keeps_its_whole_rows(partners: World, port: int, closed: list[Upload]) -> None:
+def test_a_body_that_ends_early_keeps_its_whole_rows(partners: World, port: int, seen: Seen) -> None:
     file = numbered(10, "SHORT")
     path = opened(partners, file)
     cut = len(file) - 5
-    cut_off(port, closed, head(partners, path, 0, len(file)) + file[:cut])
+    cut_off(port, seen, head(partners, path, 0, len(file)) + file[:cut])
     job = told(partners, path)
     assert (job["state"], job["rows"]) == ("open", 9)
     assert file[: job["offset"]].endswith(b"\n")
 
 
-def test_a_length_that_is_too_short_ends_the_body_there(partners: World, port: int, closed: list[Upload]) -> None:
+def test_a_length_that_is_too_short_ends_the_body_there(partners: World, port: int, seen: Seen) -> None:
     """What is over is no part of it, and no request either."""
     file = numbered(4, "LIES-SHORT")
     path = opened(partners, file)
     cut = file.index(b"\n", len(file) // 2) + 1
     status, headers, _ = exchange(port, head(partners, path, 0, cut), file)
     assert status in (200, 400)
-    wait_until(lambda: closed, "the server is done")
+    wait_until(lambda: seen.closed, "the server is done")
     job = told(partners, path)
     assert (job["state"], job["offset"]) in (("open", cut), ("open", 0))
     if status == 200:
@@ -241,11 +256,11 @@ def test_many_imports_at_once_are_all_served(partners: World, port: int) -> None
     assert [told(partners, p)["landed"] for p in paths] == [300] * 8
 
 
-def test_an_answer_that_never_arrived_does_not_matter(partners: World, port: int, closed: list[Upload]) -> None:
+def test_an_answer_that_never_arrived_does_not_matter(partners: World, port: int, seen: Seen) -> None:
     """The sender hangs up when all is sent; whoever asks finds the import done."""
     file = numbered(5, "UNHEARD")
     path = opened(partners, file)
-    cut_off(port, closed, head(partners, path, 0, len(file)) + file)
+    cut_off(port, seen, head(partners, path, 0, len(file)) + file)
     job = told(partners, path)
     assert (job["state"], job["landed"]) == ("done", 5)
     assert path_of(job) == path

@@ -19,6 +19,7 @@ RUNS = {
     "decisions": ("tests.policy.test_decisions", 100_000),
     "faults": ("tests.faults.test_kills", 200),
     "api": ("tests.api.fuzz", 5_000),
+    "imports": ("tests.imports.test_kills", 50),
 }
 
 
