@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from hub.mapping.rows import MAX_COLUMNS
 
@@ -12,7 +12,14 @@ DELIMITERS = {",": ",", ";": ";", "tab": "\t", "|": "|"}
 # What a GeoJSON feature has besides properties, as columns: its own id; where its point is, for `hash`.
 FEATURE_ID, LONGITUDE, LATITUDE = "feature.id", "geometry.lon", "geometry.lat"
 
-Column = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+
+def _without_nul(name: str) -> str:
+    if "\0" in name:
+        raise ValueError("holds a NUL character")
+    return name
+
+
+Column = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(_without_nul)]
 Columns = Annotated[tuple[Column, ...], Field(min_length=1, max_length=MAX_COLUMNS, strict=False)]
 Word = Annotated[str, StringConstraints(max_length=500)]
 Said = Word | int  # what a value becomes: a number field takes whole numbers

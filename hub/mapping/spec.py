@@ -83,4 +83,4 @@ def _path(place: Place) -> str:
 
 
 def _refused(problems: list[Problem]) -> InvalidMapping:
-    return InvalidMapping("; ".join(f"{p.field}: {p.reason}" for p in problems[:5]), problems=problems)
+    return InvalidMapping("; ".join(f"{p.field}: {p.reason}" for p in problems[:5]) + ".", problems=problems)

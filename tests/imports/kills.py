@@ -227,14 +227,14 @@ def position_apart() -> None:
     Upload._advance = apart  # type: ignore[method-assign]
 
 
-def campaign(name: str, seed: int, kills: int, rows: int, within_s: float, sabotage: Any = None) -> dict[str, Any]:
+def campaign(name: str, seed: int, kills: int, rows: int, by_hash: bool, within_s: float, sabotage: Any = None) -> dict[str, Any]:
     """A stand of its own, its kills, and what did not hold afterwards."""
     with stand(name) as where:
         if sabotage is not None:
             where.server.kill()
             where.server.sabotage = sabotage
             where.server.start()
-        sender, jobs = Sender(where), [Job("F", rows, False)]
+        sender, jobs = Sender(where), [Job("F", rows, by_hash)]
         try:
             struck = kill_while(where, sender, jobs, seed, kills, within_s)
             found = wrong_in(where, sender, jobs)
@@ -244,8 +244,17 @@ def campaign(name: str, seed: int, kills: int, rows: int, within_s: float, sabot
 
 
 def soak(seed: int, count: int) -> dict[str, object]:
-    """The long run: `count` kills in imports of 100,000 rows, then the control. `faults` must be empty, `control_lost` not."""
+    """The long run: `count` kills in imports of 100,000 rows whose ids are in a column, as many where ids are hashes, then the control.
+    `faults` must be empty, `control_lost` not.
+    """
     began = time.monotonic()
-    found = campaign("imports", seed, count, 100_000, 1.5)
-    lost = campaign("imports-control", seed, 10, 5_000, 0.5, position_apart)
-    return found | {"control_lost": len(lost["faults"]), "seconds": round(time.monotonic() - began)}
+    by_id = campaign("imports", seed, count, 100_000, False, 1.5)
+    by_hash = campaign("imports-hash", seed + 1, count, 100_000, True, 1.5)
+    lost = campaign("imports-control", seed, 10, 5_000, False, 0.5, position_apart)
+    return {
+        "by id": by_id,
+        "by hash": by_hash,
+        "faults": by_id["faults"] + by_hash["faults"],
+        "control_lost": len(lost["faults"]),
+        "seconds": round(time.monotonic() - began),
+    }

@@ -107,14 +107,32 @@ def test_days_that_fit_both_orders_are_left_to_the_clerk(hub: Run, tmp_path: Pat
         ((HEADER + row(1) + row(2) + "x,y\n").encode(), ["1 rows have more or fewer values"]),
         ((row(1) + row(2)).encode(), ["header: [column 1, column 2,", "column 6 and column 7 look like degrees. Which is the longitude"]),
         ((row(1, lon="-95.3812") + row(2)).encode(), ["place: {lon: column 6, lat: column 7}"]),
-        ((HEADER.replace("Longitude", "X").replace("Latitude", "Y") + row(1)).encode(), ['crs: "?"', "coordinate reference system"]),
+        (
+            (HEADER.replace("Longitude", "X").replace("Latitude", "Y") + row(1, lon="1161120", lat="1858829")).encode(),
+            ['crs: "?"', "coordinate reference system"],
+        ),
+        ((HEADER.replace("Longitude", "X").replace("Latitude", "Y") + row(1)).encode(), ['{lon: X, lat: "Y"}', "look like degrees"]),
         (b"Month,Kind\n2018-10,a\n2018-11,b\n", ['time: "%Y-%m", take: start', "take: end", 'place: {lon: "?", lat: "?"}']),
         (
             b'{"type":"Feature","geometry":{"type":"Point","coordinates":[1.5,2]},"properties":{"type":"Theft","at":"2020-01-02T03:04:05"}}\n',
             ["format: geojson-seq", "category:", 'time: "%Y-%m-%dT%H:%M:%S"'],
         ),
     ],
-    ids=["windows", "semicolon", "utf-16", "marked", "na", "repeated", "ragged", "no header", "west", "projected", "months", "geojson"],
+    ids=[
+        "windows",
+        "semicolon",
+        "utf-16",
+        "marked",
+        "na",
+        "repeated",
+        "ragged",
+        "no header",
+        "west",
+        "projected",
+        "degrees",
+        "months",
+        "geojson",
+    ],
 )
 def test_what_is_seen_in_a_file_is_proposed(hub: Run, tmp_path: Path, data: bytes, words: list[str]) -> None:
     file = tmp_path / "f.csv"
