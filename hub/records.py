@@ -111,7 +111,7 @@ def _field(dataset: type[Record], name: str) -> Field:
     mark = marks[0]
     if isinstance(mark, Sealed) and mark.cls not in SEALED_CLASSES:
         raise CatalogueError(f"{dataset.__name__}.{name}: no sealed class {mark.cls!r}")
-    plain = _plain(info.annotation)
+    plain = plain_type(info.annotation)
     words = isinstance(mark, Clear) and isinstance(plain, type) and issubclass(plain, Enum)
     return Field(name, mark, _kind(dataset, name, mark), info.is_required(), frozenset(m.value for m in plain) if words else None)
 
@@ -121,7 +121,7 @@ def _kind(dataset: type[Record], name: str, mark: Mark) -> Kind:
         return "place"
     if isinstance(mark, Sealed):
         return "sealed"
-    plain = _plain(dataset.model_fields[name].annotation)
+    plain = plain_type(dataset.model_fields[name].annotation)
     if plain is datetime or plain is AwareDatetime:
         return "time"
     if plain is int:
@@ -131,15 +131,15 @@ def _kind(dataset: type[Record], name: str, mark: Mark) -> Kind:
     raise CatalogueError(f"{dataset.__name__}.{name}: the hub keeps no clear column of type {plain!r}")
 
 
-def _plain(annotation: Any) -> Any:
+def plain_type(annotation: Any) -> Any:
     """The type inside `X | None` and `Annotated[X, …]`."""
     if annotation is AwareDatetime:
         return annotation
     origin = get_origin(annotation)
     if origin in (Union, UnionType):
         inner = [a for a in get_args(annotation) if a is not NoneType]
-        return _plain(inner[0]) if len(inner) == 1 else annotation
-    return _plain(get_args(annotation)[0]) if origin is Annotated else annotation
+        return plain_type(inner[0]) if len(inner) == 1 else annotation
+    return plain_type(get_args(annotation)[0]) if origin is Annotated else annotation
 
 
 def _check(dataset: type[Record]) -> None:
@@ -183,4 +183,17 @@ def distinct_numbers(datasets: list[type[Record]]) -> None:
         seen[dataset.number] = dataset.__name__
 
 
-__all__ = ["SEALED_CLASSES", "CatalogueError", "Clear", "Field", "Mark", "Place", "Point", "Record", "Sealed", "Time", "distinct_numbers"]
+__all__ = [
+    "SEALED_CLASSES",
+    "CatalogueError",
+    "Clear",
+    "Field",
+    "Mark",
+    "Place",
+    "Point",
+    "Record",
+    "Sealed",
+    "Time",
+    "distinct_numbers",
+    "plain_type",
+]

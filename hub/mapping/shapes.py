@@ -2,12 +2,11 @@
 
 from datetime import datetime
 from enum import Enum
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
-from hub.records import Record
+from hub.records import Record, plain_type
 
 Shape = Literal["text", "words", "number", "time", "place", "list", "object"]
 
@@ -20,7 +19,7 @@ def shape_of(model: type[BaseModel], name: str) -> Shape:
     """
     if issubclass(model, Record) and model.named("place")[0].name == name:
         return "place"
-    plain = _plain(model.model_fields[name].annotation)
+    plain = plain_type(model.model_fields[name].annotation)
     if plain is AwareDatetime or plain is datetime:
         return "time"
     if plain is int:
@@ -36,13 +35,13 @@ def shape_of(model: type[BaseModel], name: str) -> Shape:
 
 def choices_of(model: type[BaseModel], name: str) -> tuple[str, ...]:
     """The words that the field may hold; none: it isn't a field of words."""
-    plain = _plain(model.model_fields[name].annotation)
+    plain = plain_type(model.model_fields[name].annotation)
     return tuple(m.value for m in plain) if isinstance(plain, type) and issubclass(plain, Enum) else ()
 
 
 def part_of(model: type[BaseModel], name: str) -> type[BaseModel]:
     """What a list such as `people` is a list of."""
-    part: type[BaseModel] = get_args(_plain(model.model_fields[name].annotation))[0]
+    part: type[BaseModel] = get_args(plain_type(model.model_fields[name].annotation))[0]
     return part
 
 
@@ -51,14 +50,3 @@ def adapter_of(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
     info = model.model_fields[name]
     annotation: Any = info.annotation
     return TypeAdapter(Annotated[annotation, *info.metadata] if info.metadata else annotation)
-
-
-def _plain(annotation: Any) -> Any:
-    """The type inside `X | None` and `Annotated[X, …]`."""
-    if annotation is AwareDatetime:
-        return annotation
-    origin = get_origin(annotation)
-    if origin in (Union, UnionType):
-        inner = [a for a in get_args(annotation) if a is not NoneType]
-        return _plain(inner[0]) if len(inner) == 1 else annotation
-    return _plain(get_args(annotation)[0]) if origin is Annotated else annotation

