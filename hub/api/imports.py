@@ -134,8 +134,11 @@ async def cancel(request: Request) -> Response:
     """Ends an open import; what landed stays."""
     write = await writing(request)
     only(request, ())
-    job = await _run(write, lambda: write.shared.imports.cancel(write.publisher, _id(request)))
-    return _json(_told(write, job), _standing(job))
+
+    def run(finish: Callable[[Any, Job], None] | None) -> Job:
+        return write.shared.imports.cancel(write.publisher, _id(request), finish)
+
+    return await answered(request, write, b"", run, lambda job: Reply(200, _standing(job), orjson.dumps(_told(write, job))))
 
 
 async def verdicts(request: Request) -> Response:

@@ -143,7 +143,7 @@ def _import_paths(name: str) -> dict[str, Any]:
             "get": of((404,), "import_state", "How an import stands", [import_id]),
             "patch": of((404, 409, 415, 422), "import_part", "Send the next part of the file", [import_id, *part])
             | _body("application/octet-stream"),
-            "delete": of((404, 409), "import_cancel", "Cancel an import; what landed stays", [import_id]),
+            "delete": of((404, 409), "import_cancel", "Cancel an import; what landed stays", [import_id, *once]),
         },
         f"{here}/{{id}}/verdicts": {
             "get": of(

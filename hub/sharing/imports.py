@@ -164,14 +164,14 @@ class Imports:
             where = "provider = %s and dataset = %s order by created_at desc, id limit %s"
             return [_job(row) for row in tx.rows(f"select {_COLUMNS} from hub.imports where {where}", values)]
 
-    def cancel(self, publisher: Publisher, job_id: UUID) -> Job:
+    def cancel(self, publisher: Publisher, job_id: UUID, finish: Callable[[Transaction, Job], None] | None = None) -> Job:
         """Ends an open import. What landed stays.
 
         Raises:
             NoSuchResource
             Conflict: it has ended already.
         """
-        return self.end(publisher, job_id, "cancelled", None)
+        return self.end(publisher, job_id, "cancelled", None, then=finish)
 
     def finish(self, publisher: Publisher, job_id: UUID, at: int, length: int) -> Job:
         """Ends an import whose file, of `length` bytes, has been read; `at` is where its last row ended.
@@ -182,9 +182,17 @@ class Imports:
         return self.end(publisher, job_id, "done", None, (at, length))
 
     def end(
-        self, publisher: Publisher, job_id: UUID, state: str, problem: Mapping[str, str] | None, moves: tuple[int, int] | None = None
+        self,
+        publisher: Publisher,
+        job_id: UUID,
+        state: str,
+        problem: Mapping[str, str] | None,
+        moves: tuple[int, int] | None = None,
+        then: Callable[[Transaction, Job], None] | None = None,
     ) -> Job:
-        """Ends an open import, and forgets its mapping. `moves`: only if it stands at the first offset; it then stands at the second."""
+        """Ends an open import, and forgets its mapping. `moves`: only if it stands at the first offset; it then stands at the second.
+        `then` is called before the commit.
+        """
         at, to = moves or (None, None)
         with transaction(self.engine) as tx:
             self.publishing.admit(tx, publisher, "begin; ")
@@ -200,8 +208,11 @@ class Imports:
             tx.rows("update hub.import_batches set equals = '' where import = %s::uuid and equals <> ''", (str(job_id),))
             if state == "cancelled":
                 append(tx, self._event(publisher, {"import": str(job_id), "cancelled": True}), [Share(publisher.slug)])
+            job = _job(found[0])
+            if then is not None:
+                then(tx, job)
             tx.rows("commit")
-        return _job(found[0])
+        return job
 
     def report(self, publisher: Publisher, job_id: UUID, only: str | None = None) -> Iterator[dict[str, Any]]:
         """The verdict of each row, or of those with the outcome `only`. Logged like any reading.

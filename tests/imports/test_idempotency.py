@@ -14,7 +14,7 @@ from hub.identity import clients
 from hub.sharing.replies import Replies
 from tests.api.asking import ITEMS, nothing_stored, problem, send, stored
 from tests.imports.files import BY_ID, numbered
-from tests.imports.sending import IMPORTS, faults_of, open_import, order, rows
+from tests.imports.sending import IMPORTS, faults_of, open_import, opened, order, rows
 from tests.imports.test_put_delete import delete, make, put
 from tests.world import World, feature
 
@@ -32,13 +32,16 @@ def keyed(world: World, kind: str, name: str) -> Callable[..., Any]:
         return lambda **headers: send(world, feature(name, narrative="x"), **headers)
     if kind == "POST imports":
         return lambda **headers: open_import(world, order(None), **headers)
+    if kind == "DELETE import":
+        path = opened(world, None)
+        return lambda **headers: world.http.delete(path, headers=world.bearer("police") | headers)
     record = make(world, name)
     if kind == "PUT":
         return lambda **headers: put(world, record, feature(name, narrative="new"), '"1"', **headers)
     return lambda **headers: delete(world, record, '"1"', **headers)
 
 
-KINDS = ["POST items", "PUT", "DELETE", "POST imports"]
+KINDS = ["POST items", "PUT", "DELETE", "POST imports", "DELETE import"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -62,7 +65,7 @@ def test_without_a_key_or_with_another_it_is_another_request(partners: World, ki
     for headers in ({}, {"Idempotency-Key": key()}):
         answer = ask(**headers)
         assert REPLAYED not in answer.headers
-        expected = {"POST items": 200, "POST imports": 201, "PUT": 412, "DELETE": 404}
+        expected = {"POST items": 200, "POST imports": 201, "PUT": 412, "DELETE": 404, "DELETE import": 409}
         assert answer.status_code == expected[kind]
 
 
@@ -86,6 +89,8 @@ def test_twins_that_arrive_together_are_carried_out_once(partners: World, kind: 
     assert sum(REPLAYED not in a.headers for a in answers) == 1
     if kind == "POST imports":
         assert rows(partners, "select count(*) from hub.imports") == [(before[0][0] + 1,)]
+    elif kind == "DELETE import":
+        assert answers[0].json()["state"] == "cancelled"
     else:
         number = answers[0].json()["records"][0]["revision"]
         assert number == (1 if kind == "POST items" else 2)
