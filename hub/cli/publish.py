@@ -102,29 +102,30 @@ def _features(file: BinaryIO, path: Path) -> BinaryIO:
 
 @contextmanager
 def _progress(client: Client, collection: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal, else a line every ten seconds. Rows are counted by asking the hub now and then."""
+    """A bar on a terminal, else a line every ten seconds. It shows what the hub has stored; what is sent may be megabytes ahead."""
     columns = (BarColumn(), DownloadColumn(), TextColumn("{task.fields[rows]}"), TimeElapsedColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, disable=not sys.stdout.isatty())
     task = bar.add_task("", total=None, rows="")
     began, said, over = time.monotonic(), time.monotonic(), Event()
-    number = ""
+    number, before = "", -1  # rows that an earlier call had stored
 
-    def sent(job: str, done: int, of: int) -> None:
+    def sent(job: str, _done: int, _of: int) -> None:
         nonlocal number
         number = job
-        bar.update(task, completed=done, total=of)
 
     def watch() -> None:
-        nonlocal said
-        while not over.wait(1):
+        nonlocal said, before
+        while not over.wait(0.5):
             if not number:
                 continue
             try:
                 job = client.get(f"/collections/{collection}/imports/{number}").json()
             except (httpx2.HTTPError, Problem):
                 continue
-            rows = f"{job['rows']:,} rows, {job['rows'] / (time.monotonic() - began):,.0f}/s"
-            bar.update(task, rows=rows + (f", {job['refused']:,} refused" if job["refused"] else ""))
+            before = job["rows"] if before < 0 else before
+            rows = f"{job['rows']:,} rows, {(job['rows'] - before) / (time.monotonic() - began):,.0f}/s"
+            rows += f", {job['refused']:,} refused" if job["refused"] else ""
+            bar.update(task, completed=job["offset"], total=job["length"], rows=rows)
             if bar.disable and time.monotonic() - said > 10:
                 said = time.monotonic()
                 console.print(f"{job['offset'] / max(job['length'] or 1, 1):.0%}: {rows}")
