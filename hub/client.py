@@ -135,6 +135,10 @@ class Client:
                 time.sleep(min(0.2 * 2**waited, 10))
         return job
 
+    def cancel_import(self, collection: str, job_id: str) -> dict[str, Any]:
+        """Ends an open import; what landed stays."""
+        return self._send("DELETE", f"/collections/{collection}/imports/{job_id}")
+
     def verdicts(self, collection: str, job_id: str, outcome: str | None = None) -> Iterator[dict[str, Any]]:
         """The verdict of each row of an import, or of those with one outcome (landed, updated, unchanged, refused)."""
         address = f"{self._base}/collections/{collection}/imports/{job_id}/verdicts"

@@ -48,7 +48,21 @@ def test_every_command_has_a_help_that_says_what_it_does(bare: Run, path: tuple[
 
 def test_the_commands_are_these() -> None:
     assert {" ".join(path) for path, c in commands() if not hasattr(c, "commands")} == {
-        *("migrate", "serve", "demo", "get", "publish", "schema", "version", "org add", "org list", "mapping init", "mapping check"),
+        *(
+            "migrate",
+            "serve",
+            "demo",
+            "get",
+            "publish",
+            "schema",
+            "version",
+            "org add",
+            "org list",
+            "mapping init",
+            "mapping check",
+            "imports list",
+            "imports cancel",
+        ),
         *("client key", "client add", "client disable", "mou load", "audit list"),
     }
 

@@ -171,3 +171,18 @@ def test_mistakes_are_one_sentence(bare: Run, served: Path, mapping: Path, tmp_p
     assert ran.code == 1
     assert "kind" in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_imports_are_listed_and_an_open_one_is_cancelled(bare: Run, served: Path, mapping: Path, tmp_path: Path) -> None:
+    file = tmp_path / "incidents.csv"
+    file.write_bytes(rows("G", 7))
+    assert bare("publish", file, "--mapping", mapping, "--as", served).code == 0
+    newest = bare("imports", "list", "--as", served).out.splitlines()[1].split()
+    assert newest[3:] == ["done", "7", "7", "0", "0", "0"]
+    refused(bare("imports", "cancel", newest[2], "--as", served), "the hub answered 409", "it is done")
+    about = json.loads(served.read_text())
+    with Client(about["base_url"], "police", served.with_name("police.pem").read_bytes(), scope="publish") as client:
+        job = client._send("POST", "/collections/incidents/imports", json={"mapping": MAPPING})
+    assert "Cancelled. 0 rows" in bare("imports", "cancel", job["id"], "--as", served).out
+    assert bare("imports", "list", "--as", served).out.splitlines()[1].split()[2:4] == [job["id"], "cancelled"]
+    assert "There are no imports." not in bare("imports", "list", "--as", served).out

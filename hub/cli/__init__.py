@@ -22,7 +22,7 @@ from hub.api.parameters import bbox
 from hub.app import addresses_of, open_database, prepare
 from hub.audit.leaf import By, Event, event_id, revision_count
 from hub.audit.log import Log, Search
-from hub.cli import mapping
+from hub.cli import imports, mapping
 from hub.cli.publish import publish
 from hub.client import Problem
 from hub.datasets import DATASETS
@@ -38,7 +38,14 @@ org = typer.Typer(no_args_is_help=True, help="Partner organisations.")
 client = typer.Typer(no_args_is_help=True, help="Clients: programs of an organisation, each with a registered public key.")
 mou = typer.Typer(no_args_is_help=True, help="Memoranda of understanding.")
 audit = typer.Typer(no_args_is_help=True, help="The audit log.")
-for name, group in (("org", org), ("client", client), ("mou", mou), ("audit", audit), ("mapping", mapping.commands)):
+for name, group in (
+    ("org", org),
+    ("client", client),
+    ("mou", mou),
+    ("audit", audit),
+    ("imports", imports.commands),
+    ("mapping", mapping.commands),
+):
     app.add_typer(group, name=name)
 Port = Annotated[int, typer.Option(min=1, max=65_535)]
 # Off a terminal there is no width to fit into: a line stays one line.
