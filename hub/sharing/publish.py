@@ -178,7 +178,9 @@ class Publishing:
                 if attempt == 0:
                     with transaction(self.engine) as tx:
                         self.admit(tx, publisher)
-                        plan = self._plan(publisher, batch, macs, self._known(tx, publisher, batch), check)
+                        known = self._known(tx, publisher, batch)
+                    # The connection is given back first: sealing takes longer than all that is asked of it.
+                    plan = self._plan(publisher, batch, macs, known, check)
                 ready()
                 with transaction(self.engine) as tx:
                     self.admit(tx, publisher, "begin; ")

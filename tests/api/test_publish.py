@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from hub.audit.log import revisions_in
+from hub.crypto.keyring import Keyring
 from tests.api.asking import collection, nothing_stored, send, stored
 from tests.world import World, feature, grant
 
@@ -218,3 +219,15 @@ def test_a_hub_that_stores_nothing_on_refusal_would_be_noticed_if_it_did(partner
     """Control for `nothing_stored`."""
     with pytest.raises(AssertionError), nothing_stored(partners):
         send(partners, feature("CONTROL"))
+
+
+def test_no_connection_is_held_while_fields_are_sealed(partners: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seal, held = Keyring.seal_batch, []
+
+    def watched(self: Keyring, *arguments: Any) -> Any:
+        held.append(partners.database.writer.pool.checkedout())  # type: ignore[attr-defined]
+        return seal(self, *arguments)
+
+    monkeypatch.setattr(Keyring, "seal_batch", watched)
+    assert partners.publish("police", feature("HELD", narrative="x")).status_code == 201
+    assert held == [0]
