@@ -5,7 +5,7 @@ export ONLY
 # Temporary files of tests stay in the checkout.
 PYTEST := TMPDIR="$(CURDIR)/.local/tmp" .venv/bin/pytest
 
-.PHONY: help demo test check bench soak fresh lock clean run-setup dev-setup
+.PHONY: help demo test check bench soak fresh screenshot lock clean run-setup dev-setup
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -31,6 +31,9 @@ soak: dev-setup ## the long runs
 
 fresh: ## demo and tests on a bare Debian in a chroot (root, minutes)
 	@scripts/fresh
+
+screenshot: dev-setup ## the pictures in docs/pictures, from a demo (which it starts if none runs); ONLY=map for one
+	@.venv/bin/python scripts/screenshot.py $(ONLY)
 
 lock: ## new lock files; UPGRADE=1 for newest versions
 	@scripts/lock

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -13,7 +14,8 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from hub import __version__, localdb
-from hub.api import audit, collections, health, imports, oauth, openapi, problems, publish
+from hub.agreements.in_force import Agreements
+from hub.api import audit, collections, health, imports, maps, oauth, openapi, problems, publish
 from hub.api.services import Services, Shared
 from hub.audit.failures import Failures
 from hub.audit.leaf import By
@@ -24,7 +26,11 @@ from hub.datasets import DATASETS
 from hub.db import Database, connect, migrate, read_secrets, risky_settings, secret_file, transaction
 from hub.errors import HubError, Refused
 from hub.identity import organisations
+from hub.identity.attempts import Attempts
+from hub.identity.directory import Directory
+from hub.identity.passkeys import Passkeys
 from hub.identity.server import TokenServer
+from hub.identity.sessions import Sessions
 from hub.identity.token_key import TokenKey
 from hub.identity.tokens import AccessToken, Verifier
 from hub.logs import RequestLog, configure
@@ -33,6 +39,8 @@ from hub.sharing.imports import Imports
 from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.query import Querying
 from hub.sharing.replies import Replies
+from hub.sharing.shared_maps import SharedMaps
+from hub.web import pages as web
 
 _log = structlog.get_logger("hub.app")
 
@@ -103,6 +111,12 @@ def assemble(settings: Settings, addresses: Addresses, *, clock: Callable[[], da
         token_key=key,
         verifier=Verifier(settings.base_url, audience, key.public),
         replies=Replies(database.writer, keyring),
+        sessions=Sessions(database.writer, database.secrets.context, clock),
+        passkeys=Passkeys(database.writer, urlsplit(settings.base_url).hostname or "", settings.base_url, clock),
+        attempts=Attempts(database.writer, database.secrets.context, clock),
+        directory=Directory(database.writer),
+        agreements=Agreements(database.reader, DATASETS),
+        maps=SharedMaps(database.writer),
         publisher=_publishers(database.writer),
         ready=_readiness(database, keyring),
         clock=clock,
@@ -148,10 +162,12 @@ def application(called: Services, close: Callable[[], None]) -> FastAPI:
     app.state.services = called
     app.add_middleware(problems.Defects)
     app.add_middleware(RequestLog)
-    for module in (health, oauth, collections, publish, imports, audit, openapi):
+    for module in (health, oauth, collections, maps, publish, imports, audit, openapi):
         app.include_router(module.router())
+    for router in web.routers():
+        app.include_router(router)
     app.add_exception_handler(HubError, problems.of_hub_error)
-    app.add_exception_handler(HTTPException, problems.of_http_exception)
+    app.add_exception_handler(HTTPException, web.of_http_exception)
     return app
 
 

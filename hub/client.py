@@ -44,9 +44,11 @@ class Client:
         scope: str | None = None,
         timeout_s: float = 60,
         http: httpx2.Client | None = None,
+        case: str | None = None,
     ) -> None:
-        """`http`: one's own, where a proxy or certificates are to be set; `timeout_s` is then its business."""
+        """`case`: the reference that some agreements want with the purpose. `http`: one's own, where a proxy or certificates are to be set; `timeout_s` is then its business."""
         self._base, self._id, self._purpose, self._scope = base_url.rstrip("/"), client_id, purpose, scope
+        self._case = case
         self._key, self._algorithm = _private_key(private_key_pem)
         self._http = http or httpx2.Client(timeout=timeout_s)
         self._token: tuple[str, float] | None = None
@@ -62,6 +64,7 @@ class Client:
         if self._token is None or self._token[1] < time.time() + 30:
             form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": self._assertion()}
             form |= {"purpose": self._purpose} if self._purpose else {}
+            form |= {"case": self._case} if self._case else {}
             form |= {"scope": self._scope} if self._scope else {}
             body = _checked(self._http.post(f"{self._base}/oauth/token", data=form)).json()
             self._token = body["access_token"], time.time() + body["expires_in"]

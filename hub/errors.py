@@ -13,6 +13,7 @@ HubError
 ├── KeyReused         422  an Idempotency-Key came before, with another request
 ├── TooLarge          413  the body is over the limit
 ├── WrongMediaType    415  the body's type isn't one the hub reads
+├── TooMany           429  too many failed tries to sign in
 ├── Unavailable       503  a part the hub needs is down; nothing was opened
 ├── Tampered          500  a stored record or seal does not verify: stop, do not guess
 ├── InvalidPolicy     422  an MOU file that the hub refuses to load
@@ -102,6 +103,17 @@ class TooLarge(HubError):
 
 class WrongMediaType(HubError):
     status, slug, title = 415, "wrong-media-type", "The hub does not read this media type"
+
+
+class TooMany(HubError):
+    """`wait_s`: seconds until the next try is looked at (RFC 6585 §4)."""
+
+    status, slug, title = 429, "too-many-tries", "Too many tries"
+
+    def __init__(self, wait_s: int) -> None:
+        minutes = max(1, -(-wait_s // 60))
+        sentence = f"Too many tries did not succeed. Try again in {minutes} minute{'' if minutes == 1 else 's'}."
+        super().__init__(sentence, headers={"Retry-After": str(wait_s)})
 
 
 class Unavailable(HubError):

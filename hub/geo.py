@@ -54,6 +54,11 @@ class Cell:
     row: int
     column: int
 
+    @classmethod
+    def of_code(cls, code: int) -> "Cell":
+        """The 2 km cell that has this code."""
+        return cls(2000, *divmod(code, _STRIDE))
+
     @property
     def centre(self) -> Point:
         """Centre of the cell, degrees (lon, lat)."""

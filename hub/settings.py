@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -52,6 +52,16 @@ class Settings(BaseSettings):
     pg_shared_buffers: Annotated[
         str | None, Field(pattern=r"^[1-9][0-9]*(kB|MB|GB)$", description="Memory of the private cluster. Unset: 256MB.")
     ] = None
+    sign_in_links: Annotated[
+        bool,
+        Field(
+            description="Lets one-time links sign people in, as the demo does. Refused unless the base URL and the served address are loopback."
+        ),
+    ] = False
+    boundaries_file: Annotated[
+        FilePath | None,
+        Field(description='GeoJSON areas with a `name` each, drawn on maps for orientation; `"approximate": true` at its top is told.'),
+    ] = None
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$", description="Least level logged.")] = "info"
 
     @field_validator("database_url", "keys_database_url")
@@ -80,6 +90,12 @@ class Settings(BaseSettings):
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("must be https: tokens and records would travel in the clear")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _links_stay_here(self) -> Self:
+        if self.sign_in_links and not is_loopback(urlsplit(self.base_url).hostname or ""):
+            raise ValueError("HUB_SIGN_IN_LINKS signs in whoever has a link: not with a HUB_BASE_URL that others can reach")
+        return self
 
     @model_validator(mode="after")
     def _keys_live_elsewhere(self) -> Self:

@@ -89,7 +89,16 @@ grants = sa.Table(
     sa.Column("fields", pg.JSONB, nullable=False),
     sa.Column("lookback_s", sa.BigInteger),
     sa.Column("embargo_s", sa.BigInteger),
+    sa.Column("case_required", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("mou_id", "name"),
+)
+mou_areas = sa.Table(  # the boundaries an MOU pins, as they were when it was loaded: for maps of agreements; rules have their own
+    "mou_areas",
+    metadata,
+    sa.Column("mou_id", sa.Integer, sa.ForeignKey(mous.c.id), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("area", Geometry("GEOMETRY", srid=4326, spatial_index=False), nullable=False),
 )
 policy_epoch = sa.Table(
     "policy_epoch",
@@ -112,12 +121,105 @@ audit_leaves = sa.Table(
     sa.Column("extent", Geometry("POLYGON", srid=4326, spatial_index=False)),
     sa.Column("leaf", sa.Text, nullable=False),
     sa.Column("leaf_hash", sa.LargeBinary, nullable=False),
+    sa.Column("terms", pg.ARRAY(sa.Text), nullable=False, server_default="{}"),  # hub.leaf_terms(leaf): what a review filters by
     sa.UniqueConstraint("event", "owner", "part", postgresql_nulls_not_distinct=True),
     sa.CheckConstraint("octet_length(leaf) <= 65535", name="audit_leaves_size"),
 )
 sa.Index("audit_leaves_owner_at", audit_leaves.c.owner, audit_leaves.c.at.desc())
 sa.Index("audit_leaves_at", audit_leaves.c.at.desc())
 sa.Index("audit_leaves_extent", audit_leaves.c.extent, postgresql_using="gist")
+sa.Index("audit_leaves_terms", audit_leaves.c.terms, postgresql_using="gin")
+
+people = sa.Table(
+    "people",
+    metadata,
+    sa.Column("id", pg.UUID, primary_key=True, server_default=sa.func.gen_random_uuid()),
+    sa.Column("organisation", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("handle", sa.Text, unique=True, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("roles", pg.ARRAY(sa.Text), nullable=False),
+    sa.Column("disabled_at", sa.DateTime(timezone=True)),
+    now_column("created_at"),
+    sa.CheckConstraint(
+        "roles <> '{}' and roles <@ array['integrator', 'analyst', 'auditor', 'agreement-lead', 'operator']", name="people_roles"
+    ),
+)
+passkeys = sa.Table(
+    "passkeys",
+    metadata,
+    sa.Column("credential_id", sa.LargeBinary, primary_key=True),
+    sa.Column("person", pg.UUID, sa.ForeignKey(people.c.id), nullable=False),
+    sa.Column("public_key", sa.LargeBinary, nullable=False),
+    sa.Column("sign_count", sa.BigInteger, nullable=False),
+    sa.Column("label", sa.Text, nullable=False),
+    now_column("created_at"),
+    sa.Column("used_at", sa.DateTime(timezone=True)),
+)
+sa.Index("passkeys_person", passkeys.c.person)
+recovery_codes = sa.Table(
+    "recovery_codes",
+    metadata,
+    sa.Column("person", pg.UUID, sa.ForeignKey(people.c.id), primary_key=True),
+    sa.Column("code_hash", sa.LargeBinary, primary_key=True),
+    sa.Column("used_at", sa.DateTime(timezone=True)),
+)
+tickets = sa.Table(  # invitations, and the demo's one-time links: good once, until they expire
+    "tickets",
+    metadata,
+    sa.Column("token_hash", sa.LargeBinary, primary_key=True),
+    sa.Column("person", pg.UUID, sa.ForeignKey(people.c.id), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("used_at", sa.DateTime(timezone=True)),
+    sa.CheckConstraint("kind in ('invitation', 'link')", name="tickets_kind"),
+)
+sa.Index("tickets_person", tickets.c.person)
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", pg.UUID, primary_key=True, server_default=sa.func.gen_random_uuid()),
+    sa.Column("token_hash", sa.LargeBinary, unique=True, nullable=False),
+    sa.Column("person", pg.UUID, sa.ForeignKey(people.c.id), nullable=False),
+    sa.Column("method", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text),
+    sa.Column("case_reference", sa.Text),
+    now_column("created_at"),
+    now_column("seen_at"),
+    sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("ended_at", sa.DateTime(timezone=True)),
+    sa.CheckConstraint("method in ('passkey', 'recovery-code', 'link', 'invitation')", name="sessions_method"),
+)
+sa.Index("sessions_person", sessions.c.person)
+challenges = sa.Table(  # of WebAuthn: each good once, for minutes
+    "challenges",
+    metadata,
+    sa.Column("challenge", sa.LargeBinary, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("person", pg.UUID, sa.ForeignKey(people.c.id)),
+    sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+)
+sa.Index("challenges_expires_at", challenges.c.expires_at)
+attempts = sa.Table(  # failed tries to sign in, under a keyed hash of what they were counted by
+    "attempts",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("counted_by", sa.LargeBinary, nullable=False),
+    now_column("at"),
+)
+sa.Index("attempts_counted_by", attempts.c.counted_by, attempts.c.at)
+sa.Index("attempts_at", attempts.c.at)
+shared_maps = sa.Table(
+    "shared_maps",
+    metadata,
+    sa.Column("id", pg.UUID, primary_key=True, server_default=sa.func.gen_random_uuid()),
+    sa.Column("organisation", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("person", pg.UUID, sa.ForeignKey(people.c.id), nullable=False),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("query", pg.JSONB, nullable=False),
+    now_column("created_at"),
+)
+sa.Index("shared_maps_organisation", shared_maps.c.organisation, shared_maps.c.created_at.desc())
 
 imports = sa.Table(
     "imports",

@@ -62,6 +62,10 @@ def test_the_commands_are_these() -> None:
             "mapping check",
             "imports list",
             "imports cancel",
+            "person invite",
+            "person disable",
+            "person roles",
+            "person list",
         ),
         *("client key", "client add", "client disable", "mou load", "audit list"),
     }

@@ -25,9 +25,10 @@ import pytest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from hub import cli, demo, localdb
+from hub import cli, localdb
 from hub.api import problems
 from hub.datasets import DATASETS
+from hub.demo import tour
 from hub.errors import HubError
 from hub.policy.conditions import CONDITIONS
 from hub.policy.mou import Grant, InForce, Jurisdiction, Mou, Parties, Window
@@ -184,7 +185,7 @@ def test_a_command_that_is_not_there_is_noticed() -> None:
 
 def test_the_readme_shows_the_commands_that_the_demo_prints(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(sys.prefix).parent)
-    demo._tell(Settings())
+    tour.tell(Settings(), {})
     printed = re.findall(r"^\$ (.+)$", capsys.readouterr().out, re.M)
     assert len(printed) == 3
     assert [command for command in printed if f"\n{command}\n" not in (ROOT / "README.md").read_text()] == []

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from hub.errors import Refused
 from hub.settings import Settings, is_loopback, read_settings
+from tests import commands
+from tests.commands import Run
 
 SECRET = "s3cr3t-canary"
 
@@ -63,6 +65,8 @@ DOUBTFUL = {
     "HUB_POOL_SIZE": ["0", "101"],
     "HUB_STATEMENT_TIMEOUT_S": ["0", "601"],
     "HUB_PG_SHARED_BUFFERS": ["0", "lots", "0MB", "64 MB", "64mb"],
+    "HUB_SIGN_IN_LINKS": ["", "perhaps", "2"],
+    "HUB_BOUNDARIES_FILE": ["", "/nowhere/areas.geojson", "."],
     "HUB_LOG_LEVEL": ["verbose", "DEBUG", "", "info\n"],
 }
 
@@ -128,6 +132,21 @@ def test_without_an_address_of_their_own_keys_are_in_a_database_of_their_own(
     assert keys is not None
     assert main.drivername == keys.drivername == "postgresql+psycopg2"
     assert keys == main.set(database=database)
+
+
+def test_sign_in_links_are_refused_beside_an_address_that_others_can_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_SIGN_IN_LINKS", "true")
+    monkeypatch.setenv("HUB_BASE_URL", "https://hub.example")
+    with pytest.raises(Refused, match="HUB_SIGN_IN_LINKS signs in whoever has a link"):
+        read_settings()
+    monkeypatch.setenv("HUB_BASE_URL", "http://localhost:8000")
+    assert read_settings().sign_in_links
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "hub.example"])  # noqa: S104 - refused
+def test_sign_in_links_are_refused_while_serving_others(host: str, monkeypatch: pytest.MonkeyPatch, bare: Run) -> None:
+    monkeypatch.setenv("HUB_SIGN_IN_LINKS", "true")
+    commands.refused(bare("serve", "--host", host), "HUB_SIGN_IN_LINKS", host)
 
 
 @pytest.mark.parametrize("name", ["HUB_BASE_ULR", "HUB_KEYS_DATABASE", "HUB_DEBUG", "HUB_"])

@@ -52,7 +52,9 @@ def load(tx: Transaction, path: Path, datasets: Mapping[str, type[Record]], now:
     tx.rows("select pg_advisory_xact_lock(7201, 2)")
     parties = _parties(tx, mou)
     versions = tx.rows("select version, sha256, state, id, provider from hub.mous where mou = %s order by version", (mou.mou,))
-    if any(version == mou.version and digest == mou.sha256 and state == "active" for version, digest, state, *_ in versions):
+    same = [number for version, digest, state, number, _ in versions if (version, digest, state) == (mou.version, mou.sha256, "active")]
+    if same:
+        _keep_areas(tx, same[0], mou, areas)  # a hub that loaded it before it kept areas has none
         tx.rows("commit")
         return Loaded(mou, True, 0, None)
     if versions and versions[-1][0] >= mou.version:
@@ -85,6 +87,7 @@ def _insert(
         "values (%s, %s, %s, %s, %s, %s, %s, %s, 'active') returning id",
         (mou.mou, mou.version, mou.sha256, mou.source.decode(), provider, parties[mou.parties.consumer], since, until),
     )[0][0]
+    _keep_areas(tx, mou_id, mou, areas)
     added: dict[str, list[int]] = {}
     for grant in mou.grants:
         dataset = datasets[grant.dataset]
@@ -94,13 +97,31 @@ def _insert(
     return added
 
 
+def _keep_areas(tx: Transaction, mou_id: int, mou: Mou, areas: Mapping[str, shapely.Geometry]) -> None:
+    """Keeps each jurisdiction as it is now, beside the hash that pins it, for maps of the agreement; what is kept already stays."""
+    for name, pinned in mou.jurisdictions.items():
+        tx.rows(
+            "insert into hub.mou_areas (mou_id, name, sha256, area) values (%s, %s, %s, %s::public.geometry) on conflict do nothing",
+            (mou_id, name, pinned.sha256, _ewkb(areas[name])),
+        )
+
+
 def _insert_grant(tx: Transaction, mou_id: int, grant: Grant, dataset: type[Record]) -> int:
     fields = {name: str(t) for name, t in grant.fields.items() if t != WITHHOLD}
     spans = [None if s is None else int(s.total_seconds()) for s in (grant.occurred.lookback, grant.occurred.embargo)]
     number: int = tx.rows(
-        "insert into hub.grants (mou_id, name, dataset, purposes, actions, fields, lookback_s, embargo_s) "
-        "values (%s, %s, %s, %s, %s, %s::jsonb, %s, %s) returning id",
-        (mou_id, grant.id, dataset.number, list(grant.purposes), list(grant.actions), orjson.dumps(fields).decode(), *spans),
+        "insert into hub.grants (mou_id, name, dataset, purposes, actions, fields, lookback_s, embargo_s, case_required) "
+        "values (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s) returning id",
+        (
+            mou_id,
+            grant.id,
+            dataset.number,
+            list(grant.purposes),
+            list(grant.actions),
+            orjson.dumps(fields).decode(),
+            *spans,
+            grant.needs_case,
+        ),
     )[0][0]
     return number
 
@@ -125,8 +146,12 @@ def _insert_rule(
 
 def _argument(condition: Condition, areas: Mapping[str, shapely.Geometry]) -> Any:
     if isinstance(condition, Within):
-        return [shapely.to_wkb(shapely.set_srid(areas[name], 4326), hex=True, include_srid=True) for name in condition.argument]
+        return [_ewkb(areas[name]) for name in condition.argument]
     return list(condition.argument) if isinstance(condition.argument, tuple) else condition.argument
+
+
+def _ewkb(area: shapely.Geometry) -> str:
+    return str(shapely.to_wkb(shapely.set_srid(area, 4326), hex=True, include_srid=True))
 
 
 def _grants_of(tx: Transaction, mous: Sequence[int]) -> list[int]:

@@ -1,8 +1,9 @@
 """Reading the log: an auditor's whole, an owner's part. Reading it is logged like any other access, refused or not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlencode
+from uuid import UUID
 
 import orjson
 from fastapi import APIRouter
@@ -10,12 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.api.collections import NO_STORE
-from hub.api.parameters import interval, only, record_id, text, whole
+from hub.api.parameters import bbox, interval, only, record_id, text, whole
 from hub.api.services import READ, Services, authorise, refusals_logged, services
+from hub.audit.leaf import By
 from hub.audit.log import Entry, Search
-from hub.errors import Forbidden, NotShared
+from hub.audit.search import DECISIONS
+from hub.errors import Forbidden, InvalidRequest, NotShared
 
-PARAMETERS = ("datetime", "organisation", "owner", "type", "record", "before", "limit")
+WORDS = ("organisation", "owner", "type", "client", "session", "mou", "purpose", "case", "dataset")
+FILTERS = (*WORDS, "person", "decision", "datetime", "bbox", "placeless", "record")
+PARAMETERS = (*FILTERS, "before", "limit")
 MAX_LIMIT = 1_000
 MAX_ID = 10**11
 
@@ -25,13 +30,68 @@ def events(request: Request) -> Response:
     called = services(request)
     token, by = authorise(request, "audit")
     given = only(request, PARAMETERS)
-    search = _search(given)
+    search = replace(
+        search_of(given),
+        before=whole("before", given["before"], 1, MAX_ID) if "before" in given else None,
+        limit=whole("limit", given.get("limit", "100"), 1, MAX_LIMIT),
+    )
     with refusals_logged(called, token, by):
         only_owner = called.log.scope_of(token.organisation, token.client_id)
+    search = allowed(called, by, search, given, only_owner, token.purpose)
+    return _answer(called, given, search, called.log.find(search))
+
+
+def search_of(given: Mapping[str, str]) -> Search:
+    """The filters among `given`, but for the record.
+
+    Raises:
+        InvalidRequest: one of them makes no sense; `field` says which.
+    """
+    since, until = interval(given["datetime"]) if "datetime" in given else (None, None)
+    return Search(
+        **{name: text(name, given[name]) for name in WORDS if name in given},  # type: ignore[arg-type]
+        person=_person(given["person"]) if "person" in given else None,
+        decision=_one_of("decision", given["decision"], DECISIONS) if "decision" in given else None,
+        since=since,
+        until=until,
+        box=bbox(given["bbox"]) if "bbox" in given else None,
+        placeless=_one_of("placeless", given.get("placeless", "false"), ("true", "false")) == "true",
+    )
+
+
+def _person(given: str) -> UUID:
+    try:
+        return UUID(given)
+    except ValueError:
+        raise InvalidRequest("person is the id that the hub gave a person, a UUID.", field="person") from None
+
+
+def _one_of(name: str, given: str, words: Sequence[str]) -> str:
+    if given not in words:
+        raise InvalidRequest(f"{name} is one of: {', '.join(words)}.", field=name)
+    return given
+
+
+def allowed(
+    called: Services,
+    by: By,
+    search: Search,
+    given: Mapping[str, str],
+    only_owner: str | None,
+    purpose: str | None = None,
+    **asked: str,
+) -> Search:
+    """The search as far as the asking organisation may make it: one that is no auditor reads the leaves about its own data alone
+    (`only_owner`). That it is made, or refused, is in the log before it is answered; `asked` is added to what the log says of it.
+
+    Raises:
+        Forbidden: it asks about another owner.
+        NotShared: it has no such record, or nobody has.
+    """
 
     def log(decision: str, reason: str | None = None) -> None:
-        asked = {"fields": sorted(given)}
-        called.log.record(called.event("audit", by, decision, asked=asked, purpose=token.purpose, reason=reason))
+        said = {"fields": sorted(given), **asked}
+        called.log.record(called.event("audit", by, decision, asked=said, purpose=purpose, reason=reason))
 
     try:
         search = _narrowed(called, search, given.get("record"), only_owner)
@@ -42,27 +102,10 @@ def events(request: Request) -> Response:
         log("absent")
         raise
     log("permit")
-    return _answer(called, given, search, called.log.find(search))
-
-
-def _search(given: dict[str, str]) -> Search:
-    since, until = interval(given["datetime"]) if "datetime" in given else (None, None)
-    return Search(
-        **{name: text(name, given[name]) for name in ("organisation", "owner", "type") if name in given},  # type: ignore[arg-type]
-        since=since,
-        until=until,
-        before=whole("before", given["before"], 1, MAX_ID) if "before" in given else None,
-        limit=whole("limit", given.get("limit", "100"), 1, MAX_LIMIT),
-    )
+    return search
 
 
 def _narrowed(called: Services, search: Search, record: str | None, only_owner: str | None) -> Search:
-    """The search as far as the asking organisation may make it: one that is no auditor reads the leaves about its own data alone.
-
-    Raises:
-        Forbidden: it asks about another owner.
-        NotShared: it has no such record, or nobody has.
-    """
     owner = search.owner or only_owner
     if only_owner is not None and owner != only_owner:
         raise Forbidden("Your organisation may read the leaves about its own data only.")
@@ -72,6 +115,8 @@ def _narrowed(called: Services, search: Search, record: str | None, only_owner: 
     revisions = frozenset(n for name in called.datasets for n in called.log.revisions(name, wanted, only_owner))
     if not revisions:
         raise NotShared
+    if owner is None:  # leaves about others' data need not be looked at
+        owner = next((o for name in called.datasets if (o := called.log.owner_of(name, wanted))), None)
     return replace(search, owner=owner, revisions=revisions)
 
 

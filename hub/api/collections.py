@@ -28,8 +28,10 @@ def _link(rel: str, href: str, media: str, title: str) -> dict[str, str]:
 
 
 def landing(request: Request) -> Response:
-    """Where everything is."""
+    """Where everything is; for a browser the pages are."""
     only(request, ())
+    if "text/html" in request.headers.get("accept", ""):
+        return Response(None, 302, {"Location": "/home", "Vary": "Accept", **NO_STORE})
     base = services(request).settings.base_url
     return _json(
         {

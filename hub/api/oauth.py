@@ -39,7 +39,7 @@ def _issue(called: Services, request: Request, body: bytes) -> Issued:
     by = By(issued.organisation, issued.client_id, issued.session, source_of(request))
     asked = {"scope": sorted(issued.scopes)} if issued.scopes else None
     decision = "permit" if issued.status == 200 else "refuse"
-    called.log.record(called.event("token", by, decision, purpose=issued.purpose, asked=asked, reason=issued.reason))
+    called.log.record(called.event("token", by, decision, purpose=issued.purpose, case=issued.case, asked=asked, reason=issued.reason))
     return issued
 
 

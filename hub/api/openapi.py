@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from hub import __version__
 from hub.api.services import READ, Services, services
+from hub.audit.search import DECISIONS
 from hub.records import Record
 from hub.sharing.imports import OUTCOMES
 from hub.sharing.statements import filterable
@@ -115,7 +116,22 @@ def _dataset_paths(name: str, dataset: type[Record], max_limit: int) -> dict[str
             "put": _secured(put, "publish", [record_id, match, *once]) | _body(GEOJSON),
             "delete": _secured(delete, "publish", [record_id, match, *once]),
         },
+        **_map_paths(name, dataset),
         **_import_paths(name),
+    }
+
+
+def _map_paths(name: str, dataset: type[Record]) -> dict[str, Any]:
+    """What maps ask for (hub/api/maps.py)."""
+    statuses = (200, 400, 401, 403, 503)
+    filters = [p | {"required": p["name"] == "bbox"} for p in _items_parameters(dataset, 1) if p["name"] not in ("limit", "cursor")]
+    area = _operation(f"map_{name}", "An area: up to 10,000 records at their released places, else counts per cell", JSON, statuses)
+    why = _operation(f"explain_{name}", "One record, how each field is released and under which agreements", JSON, (*statuses, 404))
+    return {
+        f"/collections/{name}/map": {"get": _secured(area, "query", filters)},
+        f"/collections/{name}/items/{{id}}/explain": {
+            "get": _secured(why, "query", [_parameter("id", "The record's id", UUID_TEXT, where="path")])
+        },
     }
 
 
@@ -171,7 +187,7 @@ def _secured(operation: dict[str, Any], scope: str, parameters: list[dict[str, A
 
 
 def _token() -> dict[str, Any]:
-    members = {name: {"type": "string"} for name in ("grant_type", "client_assertion_type", "client_assertion", "scope", "purpose")}
+    members = {name: {"type": "string"} for name in ("grant_type", "client_assertion_type", "client_assertion", "scope", "purpose", "case")}
     form = {"schema": {"type": "object", "properties": members, "required": list(members)[:3]}}
     return _operation("token", "An access token (client credentials, private_key_jwt)", statuses=(200, 400, 401, 503)) | {
         "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": form}}
@@ -213,11 +229,26 @@ def _items_parameters(dataset: type[Record], max_limit: int) -> list[dict[str, A
 
 def _audit_parameters() -> list[dict[str, Any]]:
     text = {"type": "string"}
+    kinds = "query, export, publish, withdraw, import, token, sign-in, sign-out, person, refusal, mou-loaded, audit, unauthenticated."
     return [
         _parameter("datetime", "A time, or from/until with `..` for an open end (RFC 3339).", text),
         _parameter("organisation", "Who did it (slug).", text),
+        _parameter("person", "Who did it: the id of a person.", text | {"format": "uuid"}),
+        _parameter("client", "Who did it: the id of a client.", text),
+        _parameter("session", "In which session: the id of a person's, or of a client's token.", text),
         _parameter("owner", "Whose data it was about (slug); an owner may name itself alone.", text),
-        _parameter("type", "query, publish, withdraw, import, token, refusal, mou-loaded, audit, unauthenticated.", text),
+        _parameter("mou", "Under which MOU.", text),
+        _parameter("purpose", "For which purpose.", text),
+        _parameter("case", "With which case reference.", text),
+        _parameter("type", kinds, text),
+        _parameter("decision", "What was decided.", text | {"enum": list(DECISIONS)}),
+        _parameter("dataset", "Of which collection the records were.", text),
+        _parameter(
+            "bbox",
+            "Leaves that asked about an area touching this one: west, south, east, north in degrees (WGS 84).",
+            {"type": "array", "minItems": 4, "maxItems": 4, "items": {"type": "number"}},
+        ),
+        _parameter("placeless", "With `bbox`: also leaves that named no area.", {"type": "boolean", "default": False}),
         _parameter("record", "The id of a record: leaves that stored or disclosed it.", text | {"format": "uuid"}),
         _parameter("before", "Leaves older than this one: follow the link `next`.", {"type": "integer"}),
         _parameter("limit", "Leaves on a page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),

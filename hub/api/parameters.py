@@ -1,7 +1,8 @@
 """Query parameters, read strictly: an unknown, repeated or senseless one is refused by name (OGC API – Features 1.0.1, 7.2–7.15)."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -41,16 +42,34 @@ def only(request: Request, allowed: Collection[str]) -> dict[str, str]:
 
 def page_query(request: Request, dataset: type[Record], max_limit: int) -> Query:
     """The query of a page."""
-    fields = filterable(dataset)
-    given = only(request, {"bbox", "datetime", "limit", "cursor", *(f.name for f in fields)})
+    given = only(request, {"limit", "cursor", *filters(dataset)})
+    return replace(
+        _filtered(dataset, given),
+        limit=whole("limit", given.get("limit", str(DEFAULT_LIMIT)), 1, max_limit),
+        cursor=text("cursor", given["cursor"]) if "cursor" in given else None,
+    )
+
+
+def map_query(request: Request, dataset: type[Record]) -> Query:
+    """The query of a map, or of an export: what a page may be filtered by, and always an area."""
+    given = only(request, filters(dataset))
+    if "bbox" not in given:
+        raise InvalidRequest("bbox is missing: a map has an area (west,south,east,north in degrees).", field="bbox")
+    return _filtered(dataset, given)
+
+
+def filters(dataset: type[Record]) -> set[str]:
+    """The names of the parameters that filter records."""
+    return {"bbox", "datetime", *(f.name for f in filterable(dataset))}
+
+
+def _filtered(dataset: type[Record], given: Mapping[str, str]) -> Query:
     since, until = interval(given["datetime"]) if "datetime" in given else (None, None)
     return Query(
         box=bbox(given["bbox"]) if "bbox" in given else None,
         since=since,
         until=until,
-        values={f.name: values(f.name, f.kind, f.choices, given[f.name]) for f in fields if f.name in given},
-        limit=whole("limit", given.get("limit", str(DEFAULT_LIMIT)), 1, max_limit),
-        cursor=text("cursor", given["cursor"]) if "cursor" in given else None,
+        values={f.name: values(f.name, f.kind, f.choices, given[f.name]) for f in filterable(dataset) if f.name in given},
     )
 
 

@@ -9,20 +9,29 @@ from typing import cast
 
 from starlette.requests import Request
 
+from hub.agreements.in_force import Agreements
 from hub.audit.failures import Failures
 from hub.audit.leaf import By, Event, event_id
 from hub.audit.log import Log
 from hub.errors import Forbidden, NoSuchResource, NotAuthenticated
+from hub.identity.attempts import Attempts
+from hub.identity.directory import Directory
+from hub.identity.passkeys import Passkeys
 from hub.identity.server import TokenServer
+from hub.identity.sessions import Session, Sessions
 from hub.identity.token_key import TokenKey
 from hub.identity.tokens import AccessToken, Verifier
 from hub.records import Record
 from hub.settings import Settings
 from hub.sharing.imports import Imports
 from hub.sharing.publish import Publisher, Publishing
-from hub.sharing.query import Querying, Reader
+from hub.sharing.query import Querying
+from hub.sharing.reader import Reader
 from hub.sharing.replies import Replies
+from hub.sharing.shared_maps import SharedMaps
 
+SESSION_COOKIE = "__Host-session"  # RFC 6265bis §4.1.3.2: Secure, Path=/, no Domain
+SCOPES_OF_ROLES = {"analyst": "query", "auditor": "audit", "agreement-lead": "audit"}
 READ = ["GET", "HEAD"]  # RFC 9110 §9.1: HEAD is not optional; it is decided and logged like the GET it stands for
 
 
@@ -47,6 +56,12 @@ class Services:
     token_key: TokenKey
     verifier: Verifier
     replies: Replies
+    sessions: Sessions
+    passkeys: Passkeys
+    attempts: Attempts
+    directory: Directory
+    agreements: Agreements
+    maps: SharedMaps
     publisher: Callable[[AccessToken, By], Publisher]
     ready: Callable[[], None]
     clock: Callable[[], datetime]
@@ -74,37 +89,64 @@ def source_of(request: Request) -> str | None:
 
 
 def authorise(request: Request, scope: str) -> tuple[AccessToken, By]:
-    """Who asks, allowed to do what `scope` names. Failures without a token are counted, refusals logged, before they are told.
+    """Who asks, a client or a person, allowed to do what `scope` names. Failures without a token are counted, refusals logged, before
+    they are told.
 
     Raises:
         NotAuthenticated, Forbidden
     """
     called = services(request)
     try:
-        token = called.verifier.verify(request.headers.get("authorization"), called.clock())
+        token, by = _asking(called, request)
     except NotAuthenticated:
         called.failures.note("access-token", called.clock())
         raise
-    by = By(token.organisation, token.client_id, token.session, source_of(request))
     if scope not in token.scopes:
-        reason = f"the token has no scope {scope}"
+        reason = f"{'the roles give' if by.person else 'the token has'} no scope {scope}"
         called.log.record(called.event("refusal", by, "refuse", purpose=token.purpose, reason=reason))
-        raise Forbidden(f"This needs the scope {scope}; the token has {' '.join(sorted(token.scopes)) or 'none'}.")
+        have = " ".join(sorted(token.scopes)) or "none"
+        raise Forbidden(f"This needs the scope {scope}; {'your roles give' if by.person else 'the token has'} {have}.")
     return token, by
+
+
+def _asking(called: Services, request: Request) -> tuple[AccessToken, By]:
+    header, cookie = request.headers.get("authorization"), request.cookies.get(SESSION_COOKIE)
+    # A browser sends its cookie along with whatever another site has it send: only what changes nothing is answered by it.
+    if header is None and cookie and request.method in READ:
+        session = called.sessions.find(cookie)
+        if session is None or session.locked or session.method == "recovery-code":
+            raise NotAuthenticated("You are not signed in, or your session is locked: sign in again.")
+        by = By(session.person.organisation.slug, session=str(session.id), source=source_of(request), person=str(session.person.id))
+        return token_of(session), by
+    token = called.verifier.verify(header, called.clock())
+    return token, By(token.organisation, token.client_id, token.session, source_of(request))
+
+
+def token_of(session: Session) -> AccessToken:
+    """What a person's session may do, in the words of a client's token."""
+    person = session.person
+    scopes = frozenset(SCOPES_OF_ROLES[role] for role in person.roles if role in SCOPES_OF_ROLES)
+    return AccessToken(
+        f"session:{session.id}", person.organisation.slug, person.organisation.id, session.purpose, scopes,
+        str(session.id), session.expires_at, session.case,
+    )  # fmt: skip
 
 
 @contextmanager
 def refusals_logged(called: Services, token: AccessToken, by: By) -> Iterator[None]:
-    """Logs, before it is told, that a client whose token is good was refused after all: it was disabled meanwhile."""
+    """Logs, before it is told, what the flow does not: that a client whose token is good was disabled meanwhile, a session ended, or
+    that a person has chosen no purpose yet.
+    """
     try:
         yield
-    except NotAuthenticated as error:
-        called.log.record(called.event("refusal", by, "refuse", purpose=token.purpose, reason=error.detail))
+    except (NotAuthenticated, Forbidden) as error:
+        if isinstance(error, NotAuthenticated) or token.purpose is None:
+            called.log.record(called.event("refusal", by, "refuse", purpose=token.purpose, reason=error.detail))
         raise
 
 
 def reader_of(token: AccessToken, by: By) -> Reader:
     """The reader behind a token with the scope `query`."""
     if token.purpose is None:
-        raise Forbidden("This token names no purpose; ask for one with a purpose.")
-    return Reader(token.organisation_id, token.client_id, token.purpose, by)
+        raise Forbidden("No purpose is chosen: a person chooses one after signing in, a client asks for a token with one.")
+    return Reader(token.organisation_id, token.client_id, token.purpose, by, token.case)

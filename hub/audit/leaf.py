@@ -24,20 +24,26 @@ MAX_BYTES = 65_535
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who did it. `source` is the address the request came from."""
+    """Who did it: a client, or a person by the id that the hub gave (names can be forgotten, a leaf can't). `source` is the address
+    the request came from.
+    """
 
     organisation: str | None = None
     client: str | None = None
     session: str | None = None
     source: str | None = None
+    person: str | None = None
 
     def member(self) -> dict[str, Any]:
-        return _present({"organisation": self.organisation, "client": self.client, "session": self.session, "from": self.source})
+        said = {"organisation": self.organisation, "client": self.client, "person": self.person, "session": self.session}
+        return _present({**said, "from": self.source})
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one owner's data had to do with the event: the part of a leaf that differs between owners."""
+    """What one owner's data had to do with the event: the part of a leaf that differs between owners. Where `more` has a count of its
+    own, records were counted and none was shown: then no revisions are told.
+    """
 
     owner: str | None = None
     under: Sequence[Mapping[str, Any]] = ()
@@ -93,7 +99,8 @@ def _parts(event: Event, share: Share, salt: bytes) -> Iterator[Leaf]:
 
 
 def _text(event: Event, share: Share, revisions: Sequence[int], parts: int, part: int, salt: bytes) -> bytes:
-    shown = {"count": len(revisions), "revisions": bitmap(revisions), **share.more} if revisions or share.more else None
+    counted = {} if "count" in share.more else {"count": len(revisions), "revisions": bitmap(revisions)}
+    shown = {**counted, **share.more} if revisions or share.more else None
     return _canonical(
         _present(
             {

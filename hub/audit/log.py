@@ -2,9 +2,9 @@
 
 import json
 import os
-from base64 import b64decode
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,10 +14,17 @@ import sqlalchemy as sa
 from pyroaring import BitMap64
 
 from hub.audit.leaf import Event, Leaf, Share, leaves
-from hub.db import Transaction, passing_faults, transaction
+from hub.audit.search import SCANNED, Finder, Search, Span, revisions_in
+from hub.db import Transaction, transaction
 from hub.errors import HubError, NotAuthenticated, Unavailable
 
+__all__ = ["Entry", "Found", "Log", "PolicyChanged", "Search", "append", "revisions_in"]
+
 APPEND = "select hub.audit_append(%s, %s::uuid, %s, %s, %s, %s::float8[], %s::text[], %s::int[], %s::text[])"
+
+
+# The base64 of a bitmap holds no quote. Taking it out here spares parsing leaves that show something else.
+_BITMAPS = "select id, type, split_part(split_part(leaf, '\"revisions\":\"', 2), '\"', 1) from hub.audit_leaves where id = any(%s)"
 
 
 class PolicyChanged(HubError):
@@ -67,20 +74,6 @@ def append(
 
 
 @dataclass(frozen=True)
-class Search:
-    """What to look for in the log. `owner` narrows it to leaves about that organisation's data; both ends of the time are included."""
-
-    owner: str | None = None
-    organisation: str | None = None
-    type: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    revisions: frozenset[int] | None = None
-    before: int | None = None
-    limit: int = 100
-
-
-@dataclass(frozen=True)
 class Entry:
     """One leaf of the log: its place, its parsed body, the exact text and hash that proofs will be about."""
 
@@ -90,12 +83,16 @@ class Entry:
     hash: str
 
 
-_FIND = sa.text("""
-select id, leaf, leaf_hash from hub.audit_leaves
-where (cast(:owner as text) is null or owner = :owner) and (cast(:organisation as text) is null or organisation = :organisation)
-  and (cast(:type as text) is null or type = :type) and (cast(:since as timestamptz) is null or at >= :since)
-  and (cast(:until as timestamptz) is null or at <= :until) and (cast(:before as bigint) is null or id < :before)
-order by id desc limit :rows""")
+@dataclass(frozen=True)
+class Found:
+    """What a search gave, newest first. `rest`: the ids that were not looked at, None when all were; `late`: it stopped because its time
+    was over, with everything outside `rest` looked at; `back_to`: the time of the oldest leaf that it looked at then.
+    """
+
+    entries: list[Entry]
+    rest: Span | None
+    late: bool = False
+    back_to: datetime | None = None
 
 
 class Log:
@@ -120,16 +117,53 @@ class Log:
         Raises:
             Unavailable: the log can't be read just now.
         """
-        found: list[Entry] = []
-        before = search.before
-        while len(found) < search.limit:
-            rows = 1_000 if search.revisions is not None else search.limit
-            page = self._read(search, before, rows)
-            found += [e for e in page if search.revisions is None or shows(e.body, search.revisions)]
-            if len(page) < rows:
-                break
-            before = page[-1].id
-        return found[: search.limit]
+        return self.review(search).entries
+
+    def review(self, search: Search, budget_s: float | None = None) -> Found:
+        """Entries that match, newest first, as far as they can be found in about `budget_s` seconds.
+
+        Raises:
+            Unavailable: the log can't be read just now.
+        """
+        with transaction(self._engine) as tx:
+            finder = Finder(tx, search, None if budget_s is None else time.monotonic() + budget_s)
+            ids: list[int] = []
+            for batch in finder.batches():
+                ids += batch if search.revisions is None else _showing(tx, finder, batch, search, search.limit - len(ids))
+                if len(ids) >= search.limit or finder.stops:
+                    break
+            ids = ids[: search.limit]
+            late = finder.stops and len(ids) < search.limit and not finder.over
+            return Found(_entries(tx, ids), _rest(finder, ids, search), late, _time_of(tx, finder.rest, search) if late else None)
+
+    def count(self, search: Search, most: int, budget_s: float) -> int | None:
+        """How many leaves match, `most` at most; None when it isn't known in about `budget_s` seconds."""
+        with transaction(self._engine) as tx:
+            finder = Finder(tx, replace(search, limit=most), time.monotonic() + budget_s)
+            number = 0
+            for batch in finder.batches():
+                number += len(batch)
+                if number >= most or finder.stops:
+                    break
+            return min(number, most) if number >= most or finder.over else None
+
+    def access(self, event: UUID, owner: str | None) -> list[Entry]:
+        """The leaves of an event, all or those about the data of `owner`, in the order of owners and parts."""
+        with transaction(self._engine) as tx:
+            rows = tx.rows(
+                "select id, leaf, leaf_hash from hub.audit_leaves where event = %s::uuid and (%s is null or owner = %s)"
+                " order by owner nulls first, part",
+                (str(event), owner, owner),
+            )
+        return [_entry(*row) for row in rows]
+
+    def owner_of(self, table: str, record: UUID) -> str | None:
+        """The slug of the organisation whose record it is; None when there is no such record."""
+        with transaction(self._engine) as tx:
+            found = tx.rows(
+                f"select o.slug from hub.organisations o where exists (select from hub.{table}_revisions(%s::uuid, o.slug))", (str(record),)
+            )
+        return found[0][0] if found else None
 
     def revisions(self, table: str, record: UUID, owner: str | None) -> frozenset[int]:
         """Every revision number of a record of `owner` (None: of anybody); none when there is no such record."""
@@ -150,26 +184,43 @@ class Log:
             raise NotAuthenticated("This client has been disabled.")
         return None if kind == "auditor" else organisation
 
-    def _read(self, search: Search, before: int | None, rows: int) -> list[Entry]:
-        values = {
-            "owner": search.owner,
-            "organisation": search.organisation,
-            "type": search.type,
-            "since": search.since,
-            "until": search.until,
-            "before": before,
-            "rows": rows,
-        }
-        with passing_faults(), self._engine.connect() as connection:
-            return [Entry(i, json.loads(text), text, bytes(digest).hex()) for i, text, digest in connection.execute(_FIND, values)]
+
+def _showing(tx: Transaction, finder: Finder, ids: Sequence[int], search: Search, most: int) -> list[int]:
+    """The first `most` of `ids` whose leaves hold one of the revisions in their bitmap. Going back, the search ends with the leaf that
+    published the first revision: before it nobody could have seen the record.
+    """
+    wanted = BitMap64(search.revisions or ())
+    found: list[int] = []
+    for start in range(0, len(ids), SCANNED):
+        some = ids[start : start + SCANNED]
+        bitmaps = {i: (kind, revisions_in(text)) for i, kind, text in tx.rows(_BITMAPS, (list(some),)) if text}
+        found += [i for i in some if i in bitmaps and bitmaps[i][1].intersect(wanted)]
+        if len(found) >= most:
+            break
+        if search.after is None and any(kind == "publish" and wanted and wanted.min() in shown for kind, shown in bitmaps.values()):
+            finder.end()
+    return found
 
 
-def shows(body: dict[str, Any], revisions: frozenset[int]) -> bool:
-    """Whether a leaf's bitmap holds one of `revisions`."""
-    text = body.get("shown", {}).get("revisions", "")
-    return any(r in revisions_in(text) for r in revisions) if text else False
+def _entries(tx: Transaction, ids: Sequence[int]) -> list[Entry]:
+    rows = tx.rows("select id, leaf, leaf_hash from hub.audit_leaves where id = any(%s) order by id desc", (list(ids),))
+    return [_entry(*row) for row in rows]
 
 
-def revisions_in(text: str) -> BitMap64:
-    """The bitmap in a leaf's `revisions` member."""
-    return BitMap64.deserialize(b64decode(text.removeprefix("roaring64:")))
+def _entry(number: int, text: str, digest: bytes) -> Entry:
+    return Entry(number, json.loads(text), text, bytes(digest).hex())
+
+
+def _rest(finder: Finder, ids: Sequence[int], search: Search) -> Span | None:
+    """What comes after the last entry that is given."""
+    if len(ids) < search.limit:
+        return None if finder.over else finder.rest
+    low, high = finder.range
+    return Span(ids[-1] + 1, high) if search.after is not None else Span(low, ids[-1] - 1)
+
+
+def _time_of(tx: Transaction, rest: Span, search: Search) -> datetime | None:
+    """The time of the leaf that was looked at last."""
+    last = "id < %s order by id desc" if search.after is not None else "id > %s order by id"
+    found = tx.rows(f"select at from hub.audit_leaves where {last} limit 1", (rest.low if search.after is not None else rest.high,))
+    return found[0][0] if found else None

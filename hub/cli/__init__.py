@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -19,16 +17,17 @@ from rich.table import Table
 from hub import __version__, db, demo, geo
 from hub.agreements.load import load
 from hub.api.parameters import bbox
-from hub.app import addresses_of, open_database, prepare
+from hub.app import addresses_of, prepare
 from hub.audit.leaf import By, Event, event_id, revision_count
 from hub.audit.log import Log, Search
-from hub.cli import imports, mapping
+from hub.cli import imports, mapping, person
+from hub.cli.opened import opened
 from hub.cli.publish import publish
 from hub.client import Problem
 from hub.datasets import DATASETS
-from hub.errors import HubError, InvalidRequest
+from hub.errors import HubError, InvalidRequest, Refused
 from hub.identity import clients, new_key, organisations
-from hub.settings import read_settings
+from hub.settings import is_loopback, read_settings
 from hub.sharing.stored import dataset_sql
 
 app = typer.Typer(
@@ -45,6 +44,7 @@ for name, group in (
     ("audit", audit),
     ("imports", imports.commands),
     ("mapping", mapping.commands),
+    ("person", person.commands),
 ):
     app.add_typer(group, name=name)
 Port = Annotated[int, typer.Option(min=1, max=65_535)]
@@ -63,7 +63,9 @@ def migrate() -> None:
 @app.command()
 def serve(host: str = "127.0.0.1", port: Port = 8000, workers: Annotated[int, typer.Option(min=1, max=64)] = 1) -> None:
     """Serves the API (run `hub migrate` first)."""
-    read_settings()
+    settings = read_settings()
+    if settings.sign_in_links and not is_loopback(host):
+        raise Refused(f"HUB_SIGN_IN_LINKS signs in whoever has a link: not while serving {host}, which others can reach.")
     uvicorn.run(
         "hub.app:serving",
         factory=True,
@@ -92,7 +94,7 @@ def org_add(
     area: Annotated[str | None, typer.Option(help="west,south,east,north in degrees: where its records usually lie.")] = None,
 ) -> None:
     """Adds an organisation. An auditor may read the whole log; an area lets the hub notice swapped coordinates."""
-    with _database() as database:
+    with opened() as database:
         organisations.add(database.writer, slug, name, kind, bbox(area) if area else None)
     console.print(f"Added {slug}.")
 
@@ -100,7 +102,7 @@ def org_add(
 @org.command("list")
 def org_list() -> None:
     """The organisations."""
-    with _database() as database:
+    with opened() as database:
         _table(["slug", "kind", "name"], [[o.slug, o.kind, o.name] for o in organisations.all_of(database.writer)])
 
 
@@ -123,7 +125,7 @@ def client_add(
         public = key.read_bytes()
     except OSError as error:
         raise InvalidRequest(f"{key} can't be read: {error.strerror}.") from None
-    with _database() as database:
+    with opened() as database:
         clients.add(database.writer, organisation, client_id, public, scope)
     console.print(f"Added {client_id}.")
 
@@ -131,7 +133,7 @@ def client_add(
 @client.command("disable")
 def client_disable(client_id: str) -> None:
     """Ends a client's access; takes effect with its next request."""
-    with _database() as database:
+    with opened() as database:
         clients.disable(database.writer, client_id, datetime.now(UTC))
     console.print(f"Disabled {client_id}.")
 
@@ -166,7 +168,7 @@ def audit_list(
     now = datetime.now(UTC)
     named = {"organisation": organisation, "owner": owner, "record": record, "type": type}
     asked = {"fields": [name for name, value in named.items() if value is not None]}
-    with _database() as database:
+    with opened() as database:
         log = Log(database.auditor)
         log.record(Event(event_id(now, os.urandom(10)), "audit", now, By(client="cli"), "permit", asked=asked))
         revisions = None if record is None else frozenset(n for name in DATASETS for n in log.revisions(name, record, None))
@@ -218,16 +220,6 @@ def schema(dataset: str) -> None:
     if dataset not in DATASETS:
         raise InvalidRequest(f"There is no dataset {dataset!r}; there are {', '.join(DATASETS)}.")
     print(geo.cells_sql("hub") + dataset_sql(dataset, DATASETS[dataset]))
-
-
-@contextmanager
-def _database() -> Iterator[db.Database]:
-    settings = read_settings()
-    database = open_database(settings, addresses_of(settings))
-    try:
-        yield database
-    finally:
-        database.dispose()
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> None:

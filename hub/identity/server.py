@@ -24,6 +24,7 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from sqlalchemy import Engine
 
 from hub.errors import Refused
+from hub.identity.case import CASE_FORM, is_case
 from hub.identity.client_auth import ClientAuthentication
 from hub.identity.clients import SCOPES, Client
 from hub.identity.form import Form, fields
@@ -54,6 +55,7 @@ class Issued:
     scopes: frozenset[str] = frozenset()
     session: str | None = None
     reason: str | None = None
+    case: str | None = None
 
     @property
     def client_id(self) -> str | None:
@@ -100,7 +102,7 @@ class TokenServer:
             reason = getattr(error, "reason", error.description)
             _log.info("token refused: %s", reason, extra={"remote": remote})
         client = request.client.client if request.client else None
-        return Issued(status, body, dict(sent), client, request.purpose, request.scopes, request.session, reason)
+        return Issued(status, body, dict(sent), client, request.purpose, request.scopes, request.session, reason, request.case)
 
     def authenticate(self, _query_client: object, request: "_Request") -> "_Proven":
         return _Proven(self._authentication.authenticate(request.payload.data, self._clock()))
@@ -119,6 +121,7 @@ class TokenServer:
             self._clock(),
             self._ttl_s,
             request.session,
+            request.case,
         )
         scope = " ".join(sorted(request.scopes))
         return {"access_token": token, "token_type": "Bearer", "expires_in": self._ttl_s, "scope": scope}
@@ -138,10 +141,11 @@ class _Proven:
 
 
 class _Request(OAuth2Request):  # type: ignore[misc]  # Authlib ships no types
-    """`client` is set once the client has proved itself; scopes and purpose once they are granted."""
+    """`client` is set once the client has proved itself; scopes, purpose and case once they are granted."""
 
     scopes: frozenset[str] = frozenset()
     purpose: str | None = None
+    case: str | None = None
     session: str | None = None
 
     def __init__(self) -> None:
@@ -156,7 +160,9 @@ class _Grant(ClientCredentialsGrant):  # type: ignore[misc]
         super().validate_token_request()  # authenticates
         form = self.request.payload.data
         scopes = _granted(self.client.client, form.get("scope"))
-        self.request.purpose = _purpose(form.get("purpose"), scopes)
+        purpose = _purpose(form.get("purpose"), scopes)
+        self.request.case = _case(form.get("case"), purpose)
+        self.request.purpose = purpose
         self.request.scopes = scopes
 
     def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
@@ -215,3 +221,11 @@ def _purpose(purpose: str | None, scopes: frozenset[str]) -> str | None:
         description = f"The parameter purpose must look like public-health.outreach (at most {MAX_PURPOSE} characters)."
         raise InvalidRequestError(description)
     return purpose
+
+
+def _case(case: str | None, purpose: str | None) -> str | None:
+    if case is not None and purpose is None:
+        raise InvalidRequestError("The parameter case needs a purpose: without one a token opens nothing that belongs to a case.")
+    if case is not None and not is_case(case):
+        raise InvalidRequestError(f"The parameter case must be {CASE_FORM}.")
+    return case

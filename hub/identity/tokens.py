@@ -32,7 +32,9 @@ Seconds = Annotated[int, Field(ge=0, lt=2**37)]  # since 1970; the bound keeps d
 
 @dataclass(frozen=True)
 class AccessToken:
-    """Who asks and for which purpose. `organisation` is the slug; `expires_at` is aware, UTC."""
+    """Who asks, for which purpose, and for which case of its own. `organisation` is the slug; `expires_at` is aware, UTC. Of a person
+    who signed in, `client_id` is `session:` and the session's id.
+    """
 
     client_id: str
     organisation: str
@@ -41,6 +43,7 @@ class AccessToken:
     scopes: frozenset[str]
     jti: str
     expires_at: datetime
+    case: str | None = None
 
     @property
     def session(self) -> str:
@@ -65,6 +68,7 @@ class Claims(BaseModel):
     org: str
     org_id: int
     purpose: str | None = None
+    case: str | None = None
 
 
 def mint(
@@ -77,6 +81,7 @@ def mint(
     now: datetime,
     ttl_s: int,
     jti: str,
+    case: str | None = None,
 ) -> str:
     """A signed access token for `client`, of `ttl_s` seconds (at most `MAX_LIFETIME_S`)."""
     issued = int(now.timestamp())
@@ -92,6 +97,7 @@ def mint(
         org=client.organisation.slug,
         org_id=client.organisation.id,
         purpose=purpose,
+        case=case,
     )
     header = {"alg": "ES256", "typ": TYPES[0], "kid": key.kid}
     return jwt.encode(header, claims.model_dump(exclude_none=True), key.private, algorithms=["ES256"])
@@ -161,8 +167,9 @@ class Verifier:
         if not 0 < claims.exp - claims.iat <= MAX_LIFETIME_S:
             raise Doubtful("The token lives longer than the hub's tokens do (exp).")
         scopes = frozenset(claims.scope.split())
-        if claims.sub != claims.client_id or scopes - SCOPES or ("query" in scopes and not claims.purpose):
-            raise Doubtful("The token's claims contradict each other (sub, client_id, scope, purpose).")
+        aimless = not claims.purpose and ("query" in scopes or claims.case)
+        if claims.sub != claims.client_id or scopes - SCOPES or aimless:
+            raise Doubtful("The token's claims contradict each other (sub, client_id, scope, purpose, case).")
         token = AccessToken(
             claims.client_id,
             claims.org,
@@ -171,6 +178,7 @@ class Verifier:
             scopes,
             claims.jti,
             datetime.fromtimestamp(claims.exp, UTC),
+            claims.case,
         )
         return _Verified(token, max(claims.iat, claims.nbf or 0) - LEEWAY_S, claims.exp)
 

@@ -95,7 +95,9 @@ class Window(_Part):
 
 
 class Grant(_Part):
-    """What one recipient may see of one dataset for some purposes. `where: everything` must be said."""
+    """What one recipient may see of one dataset for some purposes. `where: everything` must be said. `case_reference`: it holds only
+    for requests that name the case they are made for.
+    """
 
     id: Slug
     dataset: str
@@ -103,6 +105,7 @@ class Grant(_Part):
     actions: Annotated[tuple[Action, ...], Field(min_length=1, strict=False)]
     where: tuple[Condition, ...]
     occurred: Window = Window()
+    case_reference: Literal["required"] | None = None
     fields: dict[str, Treatment]
 
     @field_validator("dataset")
@@ -122,6 +125,13 @@ class Grant(_Part):
             raise ValueError("must be a list of conditions, or the word `everything`")
         dataset = _dataset(info)
         return tuple(_condition(dataset, item, n) for n, item in enumerate(value)) if dataset else ()
+
+    @field_validator("case_reference", mode="before")
+    @classmethod
+    def _required(cls, value: object) -> object:
+        if value != "required":
+            raise ValueError("must be the word `required`; a grant that needs no case leaves it out")
+        return value
 
     @field_validator("fields", mode="before")
     @classmethod
@@ -146,6 +156,10 @@ class Grant(_Part):
     def treatment(self, field: str) -> Treatment:
         """How this grant releases `field`; a field not listed is withheld."""
         return self.fields.get(field, WITHHOLD)
+
+    @property
+    def needs_case(self) -> bool:
+        return self.case_reference is not None
 
 
 class Mou(_Part):

@@ -1,7 +1,7 @@
 """What is disclosed: its leaves in the log, then, and only then, its features with the sealed fields opened."""
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -11,14 +11,15 @@ from uuid import UUID
 
 import orjson
 
-from hub.audit.leaf import By, Event, Share, event_id, instant
+from hub.audit.leaf import Event, Share, event_id, instant
 from hub.audit.log import append
 from hub.crypto.keyring import HUB, Keyring, Opening
 from hub.db import Transaction
-from hub.policy.treatments import WITHHOLD
+from hub.policy.treatments import WITHHOLD, Treatment
 from hub.records import Field, Record
 from hub.sharing.live import LiveGrant, Policy
 from hub.sharing.paths import Query
+from hub.sharing.reader import Reader
 from hub.sharing.statements import Shape
 
 
@@ -62,50 +63,53 @@ class Writer:
         self._name, self._dataset, self._keyring, self._random = name, dataset, keyring, random
         self._place = dataset.named("place")[0].name
 
-    def page_event(self, by: By, purpose: str, query: Query, at: datetime) -> Disclosure:
-        asked: dict[str, Any] = {"limit": query.limit}
+    def page_event(self, reader: Reader, query: Query, at: datetime) -> Disclosure:
+        paged = {"limit": query.limit} | ({"page": "next"} if query.cursor else {})
+        return self._area_event(reader, query, {} if reader.action == "export" else paged, at)
+
+    def map_event(self, reader: Reader, query: Query, at: datetime) -> Disclosure:
+        return self._area_event(reader, query, {"as": "map"}, at)
+
+    def item_event(self, reader: Reader, record: UUID, at: datetime) -> Disclosure:
+        return Disclosure(self._event(reader, {}, {"id": [str(record)]}, at), None)
+
+    def _area_event(self, reader: Reader, query: Query, asked: dict[str, Any], at: datetime) -> Disclosure:
         if query.box:
             asked["extent"] = list(query.box)
         if query.since:
             asked["from"] = instant(query.since)
         if query.until:
             asked["until"] = instant(query.until)
-        if query.cursor:
-            asked["page"] = "next"
         crosses = query.box is not None and query.box.west > query.box.east
         extent = (-180.0, query.box.south, 180.0, query.box.north) if query.box and crosses else query.box
-        return Disclosure(self._event(by, purpose, asked, {n: list(v) for n, v in query.values.items()}, at), extent)
+        return Disclosure(self._event(reader, asked, {n: list(v) for n, v in query.values.items()}, at), extent)
 
-    def item_event(self, by: By, purpose: str, record: UUID, at: datetime) -> Disclosure:
-        return Disclosure(self._event(by, purpose, {}, {"id": [str(record)]}, at), None)
-
-    def _event(self, by: By, purpose: str, asked: dict[str, Any], literals: Mapping[str, list[str | int]], at: datetime) -> Event:
+    def _event(self, reader: Reader, asked: dict[str, Any], literals: Mapping[str, list[str | int]], at: datetime) -> Event:
         event = event_id(at, self._random(10))
         if literals:
             text = orjson.dumps(literals, option=orjson.OPT_SORT_KEYS)
             asked["fields"] = sorted(literals)
             asked["literals"] = "sealed:" + b64encode(self._keyring.seal_literals(event, at, text)).decode()
             asked["hash"] = "hmac:" + self._keyring.mac("literals", HUB, text).hex()
-        return Event(event, "query", at, by, "permit", purpose, dataset=self._name, asked=asked)
+        return Event(event, reader.action, at, reader.by, "permit", reader.purpose, reader.case, dataset=self._name, asked=asked)
 
-    def log(self, tx: Transaction, disclosure: Disclosure, policy: Policy, rows: Sequence[Row]) -> None:
+    def log(self, tx: Transaction, disclosure: Disclosure, policy: Policy, shares: Sequence[Share] = ()) -> None:
         """Appends one leaf per owner and commits.
 
         Raises:
-            PolicyChanged: the policy that `rows` were decided under no longer holds; nothing was logged and nothing may be shown.
+            PolicyChanged: `policy`, under which the shares were decided, no longer holds; nothing was logged and nothing may be shown.
         """
-        ordered = sorted(rows, key=lambda r: r.provider)
-        shares = [self._share(policy, provider, list(group)) for provider, group in groupby(ordered, key=lambda r: r.provider)]
         append(tx, disclosure.event, shares, epoch=policy.epoch, extent=disclosure.extent, then="; commit")
 
-    def _share(self, policy: Policy, provider: int, rows: Sequence[Row]) -> Share:
-        sets = {r.grants for r in rows}
-        used = sorted({g for s in sets for g in s})
-        under = [
-            {"mou": mou, "version": version, "sha256": digest, "grants": [policy.grants[g].name for g in group]}
-            for (mou, version, digest), group in groupby(used, key=lambda g: _cited(policy.grants[g]))
-        ]
-        return Share(policy.names[provider], under, [r.revision_no for r in rows], {"fields": _treatments(policy, sets)})
+    def shares(self, policy: Policy, rows: Sequence[Row]) -> list[Share]:
+        """What the log says of records that are shown whole, owner by owner."""
+        found = []
+        for provider, group in groupby(sorted(rows, key=lambda r: r.provider), key=lambda r: r.provider):
+            own = list(group)
+            sets = {r.grants for r in own}
+            more = {"fields": _treatments(policy, sets)}
+            found.append(Share(policy.names[provider], cited(policy, sets), [r.revision_no for r in own], more))
+        return found
 
     def features(self, policy: Policy, shape: Shape, rows: Sequence[Row]) -> list[str]:
         """The features of rows whose leaves are committed, sealed fields opened where a grant releases them.
@@ -136,23 +140,39 @@ class Writer:
         return head + "".join(f'"{name}":{value},' for name, value in values.items()) + tail + geometry + "}"
 
 
-def _cited(grant: LiveGrant) -> tuple[str, int, str]:
+def cited(policy: Policy, sets: Iterable[tuple[int, ...]]) -> list[dict[str, Any]]:
+    """The MOUs of sets of grants as a leaf cites them, each with its grants."""
+    used = sorted({g for s in sets for g in s})
+    return [
+        {"mou": mou, "version": version, "sha256": digest, "grants": [policy.grants[g].name for g in group]}
+        for (mou, version, digest), group in groupby(used, key=lambda g: _mou(policy.grants[g]))
+    ]
+
+
+def _mou(grant: LiveGrant) -> tuple[str, int, str]:
     return grant.mou, grant.version, grant.sha256
+
+
+def finest(policy: Policy, grants: tuple[int, ...], name: str) -> Treatment:
+    """How a record with these live grants releases a field."""
+    return max((policy.grants[g].treatment(name) for g in grants), key=lambda t: t.fineness)
 
 
 def _treatments(policy: Policy, sets: set[tuple[int, ...]]) -> dict[str, str]:
     """For each field the treatments in which it was shown: the finest that each record's own grants give."""
     shown: dict[str, set[str]] = {}
     for grants in sets:
-        for name, treatment in policy.remember(("finest", *grants), partial(_finest, policy, grants)):
+        for name, treatment in policy.remember(("finest", *grants), partial(_released, policy, grants)):
             shown.setdefault(name, set()).add(treatment)
-    return {name: ",".join(sorted(words)) for name, words in shown.items()}
+    return told(shown)
 
 
-def _finest(policy: Policy, grants: tuple[int, ...]) -> list[tuple[str, str]]:
-    found = []
-    for name in {n for g in grants for n in policy.grants[g].fields}:
-        finest = max((policy.grants[g].treatment(name) for g in grants), key=lambda t: t.fineness)
-        if finest != WITHHOLD:
-            found.append((name, str(finest)))
-    return found
+def told(shown: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Treatments by field as a leaf has them."""
+    return {name: ",".join(sorted(words)) for name, words in shown.items() if words}
+
+
+def _released(policy: Policy, grants: tuple[int, ...]) -> list[tuple[str, str]]:
+    names = {n for g in grants for n in policy.grants[g].fields}
+    found = [(name, finest(policy, grants, name)) for name in names]
+    return [(name, str(treatment)) for name, treatment in found if treatment != WITHHOLD]

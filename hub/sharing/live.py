@@ -18,7 +18,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class LiveGrant:
-    """One grant as the database holds it. `since` ≤ now < `until` is when its MOU is in force."""
+    """One grant as the database holds it. `since` ≤ now < `until` is when its MOU is in force; `case_required`: it holds only for
+    requests with a case reference.
+    """
 
     id: int
     name: str
@@ -35,6 +37,7 @@ class LiveGrant:
     sha256: str
     since: datetime
     until: datetime
+    case_required: bool = False
 
     def covers(self, recipient: int, purpose: str, action: str, dataset: int) -> bool:
         """Whether this grant is for that organisation, purpose, action and dataset."""
@@ -55,15 +58,15 @@ class Policy:
     shares: Mapping[int, float]
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
-    def live(self, recipient: int, purpose: str, action: str, dataset: int, now: datetime) -> tuple[LiveGrant, ...]:
-        """The grants that hold now, in the order of their ids."""
+    def live(self, recipient: int, purpose: str, action: str, dataset: int, now: datetime, case: bool = False) -> tuple[LiveGrant, ...]:
+        """The grants that hold now, in the order of their ids; `case`: whether the request has a case reference."""
         key = (recipient, purpose, action, dataset)
         candidates: tuple[LiveGrant, ...] = self._memo.get(key, ())
         if not candidates:
             candidates = tuple(g for g in self.grants.values() if g.covers(recipient, purpose, action, dataset))
         if candidates:  # a purpose that nobody granted is not worth remembering, however many are asked for
             self._memo[key] = candidates
-        return tuple(g for g in candidates if g.since <= now < g.until)
+        return tuple(g for g in candidates if g.since <= now < g.until and (case or not g.case_required))
 
     def remember(self, key: tuple[object, ...], work_out: Callable[[], T]) -> T:
         """What follows from grants alone, worked out once an epoch; `key` begins with what it is."""
@@ -111,7 +114,9 @@ def _read(tx: Transaction, epoch: int, table: str) -> Policy:
 
 
 def _grant(row: tuple[Any, ...]) -> LiveGrant:
-    (number, name, dataset, provider, recipient, purposes, actions, fields, lookback, embargo, mou, version, digest, since, until) = row
+    (number, name, dataset, provider, recipient, purposes, actions, fields, lookback, embargo, mou, version, digest, since, until, case) = (
+        row
+    )
     return LiveGrant(
         number,
         name,
@@ -128,6 +133,7 @@ def _grant(row: tuple[Any, ...]) -> LiveGrant:
         digest,
         since,
         until,
+        case,
     )
 
 

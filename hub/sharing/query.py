@@ -8,41 +8,33 @@ run the same statements, leave the same kind of leaf and raise the same error.
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Engine
 
-from hub.audit.leaf import By
 from hub.audit.log import PolicyChanged
 from hub.crypto.keyring import Keyring
 from hub.db import Transaction, transaction
-from hub.errors import Forbidden, NotAuthenticated, NotShared
+from hub.errors import Forbidden, InvalidRequest, NotAuthenticated, NotShared
 from hub.geo import CellRange
 from hub.policy.mou import WINDOW_FIELD
 from hub.records import Record
-from hub.sharing import cursor
+from hub.sharing import cursor, overview
 from hub.sharing.context import Admission, Reach, releases, seal
 from hub.sharing.disclosure import Disclosure, Row, Writer, row
+from hub.sharing.explain import explanation
 from hub.sharing.live import LiveGrant, Policies, Policy
 from hub.sharing.paths import SEEK_KEYS, SEEK_RATE, SEEK_SHARE, Query, areas_of, cells_of, is_time_path, remaining
+from hub.sharing.reader import Reader
 from hub.sharing.statements import NIL, Shape, Statements, array, page_arguments
 
 RETRIES = 3
+MAX_EXPORT = 10_000
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Who reads, and for which purpose: from the access token. What it may see is looked up at each query."""
-
-    organisation: int
-    client: str
-    purpose: str
-    by: By
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +81,29 @@ class Querying:
         """One page of what the reader may see.
 
         Raises:
-            Forbidden: no MOU in force shares this dataset with the reader for its purpose.
+            Forbidden: no MOU in force shares this dataset with the reader for its purpose, or only one that asks for a case.
             InvalidRequest: the cursor is not for this request.
             NotAuthenticated: the client was disabled.
             Unavailable: the database or the log can't be reached; nothing was opened.
         """
         return self._again(lambda: self._page(reader, query))
+
+    def export(self, reader: Reader, query: Query) -> Page:
+        """All that matches, under the grants that allow to export; the same flow as a page, without pages.
+
+        Raises:
+            InvalidRequest: more than 10,000 records match.
+            Forbidden, NotAuthenticated, Unavailable: as for a page.
+        """
+        return self._again(lambda: self._page(replace(reader, action="export"), replace(query, limit=MAX_EXPORT, cursor=None)))
+
+    def map(self, reader: Reader, query: Query) -> bytes:
+        """The area of `query` as a map shows it, as JSON: up to 10,000 records, else counts per cell (hub/sharing/overview.py).
+
+        Raises:
+            Forbidden, NotAuthenticated, Unavailable: as for a page.
+        """
+        return self._again(lambda: self._map(reader, query))
 
     def item(self, reader: Reader, record: UUID) -> str:
         """One record as a feature.
@@ -102,7 +111,16 @@ class Querying:
         Raises:
             NotShared: it is absent, or not shared with the reader for its purpose.
         """
-        return self._again(lambda: self._item(reader, record))
+        return self._again(lambda: self._item(reader, record))[0]
+
+    def explained(self, reader: Reader, record: UUID) -> bytes:
+        """One record, and how and under which clauses each of its fields is released, as JSON (hub/sharing/explain.py).
+
+        Raises:
+            NotShared: it is absent, or not shared with the reader for its purpose.
+        """
+        feature, policy, grants = self._again(lambda: self._item(reader, record))
+        return explanation(self._dataset, policy, grants, feature)
 
     def _again(self, attempt: Callable[[], T]) -> T:
         for _ in range(RETRIES - 1):
@@ -115,14 +133,16 @@ class Querying:
     def _page(self, reader: Reader, query: Query) -> Page:
         with transaction(self._engine) as tx:
             session = self._admit(tx, reader)
-            disclosure = self._writer.page_event(reader.by, reader.purpose, query, session.admitted.wall)
-            if not session.grants:
-                self._refuse(session, disclosure)
+            disclosure = self._writer.page_event(reader, query, session.admitted.wall)
+            self._needs_a_grant(session, disclosure)
             bound_to = _binding(reader, query, session.grants)
             position = cursor.read(self._key, bound_to, query.cursor) if query.cursor else None
             rows = self._rows(session, query, position)
             shown, rest = rows[: query.limit], rows[query.limit :]
-            self._writer.log(tx, disclosure, session.policy, shown)
+            if rest and reader.action == "export":
+                self._writer.log(tx, disclosure.refused("too many records"), session.policy)
+                raise InvalidRequest(f"More than {MAX_EXPORT:,} records match; narrow the area, the time or the kinds.", field="bbox")
+            self._writer.log(tx, disclosure, session.policy, self._writer.shares(session.policy, shown))
         last = cursor.Position(shown[-1].k2, UUID(shown[-1].id)) if rest else None
         return Page(
             self._writer.features(session.policy, session.shape, shown),
@@ -130,30 +150,53 @@ class Querying:
             session.admitted.wall,
         )
 
-    def _item(self, reader: Reader, record: UUID) -> str:
+    def _map(self, reader: Reader, query: Query) -> bytes:
         with transaction(self._engine) as tx:
             session = self._admit(tx, reader)
-            disclosure = self._writer.item_event(reader.by, reader.purpose, record, session.admitted.wall)
+            disclosure = self._writer.map_event(reader, query, session.admitted.wall)
+            self._needs_a_grant(session, disclosure)
+            answer = self._overview(session, query)
+            self._writer.log(tx, disclosure, session.policy, answer.shares)
+        return answer.json
+
+    def _item(self, reader: Reader, record: UUID) -> tuple[str, Policy, tuple[int, ...]]:
+        """One record as a feature, and the grants that release it."""
+        with transaction(self._engine) as tx:
+            session = self._admit(tx, reader)
+            disclosure = self._writer.item_event(reader, record, session.admitted.wall)
             rows = self._execute(session, "item", [str(record)], Reach())
-            self._writer.log(tx, disclosure if rows else disclosure.absent(), session.policy, rows)
+            shares = self._writer.shares(session.policy, rows)
+            self._writer.log(tx, disclosure if rows else disclosure.absent(), session.policy, shares)
         if not rows:
             raise NotShared
-        return self._writer.features(session.policy, session.shape, rows)[0]
+        return self._writer.features(session.policy, session.shape, rows)[0], session.policy, rows[0].grants
 
     def _admit(self, tx: Transaction, reader: Reader) -> _Session:
         admitted = Admission(*tx.rows("begin; select * from hub.admit(%s)", (reader.client,))[0])
         if not admitted.active:
-            raise NotAuthenticated("This client has been disabled.")
+            raise NotAuthenticated("This session has ended: sign in again." if reader.by.person else "This client has been disabled.")
         policy = self._policies.at(tx, admitted.epoch, admitted.wall)
-        grants = policy.live(reader.organisation, reader.purpose, "query", self._dataset.number, admitted.wall)
+        grants = self._live(policy, reader, admitted.wall, reader.case is not None)
         shape, released = policy.remember(
             ("reader", *(g.id for g in grants)), lambda: (Shape.of(self._dataset, grants), releases(self._dataset, grants))
         )
         return _Session(tx, reader, admitted, policy, grants, shape, released)
 
-    def _refuse(self, session: _Session, disclosure: Disclosure) -> None:
-        self._writer.log(session.tx, disclosure.refused("no MOU in force"), session.policy, ())
-        raise Forbidden(f"No MOU in force shares {self._name} with your organisation for the purpose {session.reader.purpose}.")
+    def _live(self, policy: Policy, reader: Reader, now: datetime, case: bool) -> tuple[LiveGrant, ...]:
+        return policy.live(reader.organisation, reader.purpose, reader.action, self._dataset.number, now, case)
+
+    def _needs_a_grant(self, session: _Session, disclosure: Disclosure) -> None:
+        """Refuses, in the log first, a reader to whom no grant at all is open."""
+        if session.grants:
+            return
+        reader, policy = session.reader, session.policy
+        if self._live(policy, reader, session.admitted.wall, True):
+            self._writer.log(session.tx, disclosure.refused("no case reference"), policy)
+            raise Forbidden(f"For the purpose {reader.purpose} {self._name} are shared only with a case reference; give that of your case.")
+        self._writer.log(session.tx, disclosure.refused("no MOU in force"), policy)
+        to_do = "lets your organisation export" if reader.action == "export" else "shares"
+        whom = "" if reader.action == "export" else " with your organisation"
+        raise Forbidden(f"No MOU in force {to_do} {self._name}{whom} for the purpose {reader.purpose}.")
 
     def _rows(self, session: _Session, query: Query, position: cursor.Position | None) -> list[Row]:
         """The rows of a page and one more, which tells that there is a next page."""
@@ -169,12 +212,26 @@ class Querying:
         return rows
 
     def _walk(self, session: _Session, query: Query, left: list[CellRange], after: UUID, wanted: int) -> list[Row]:
-        arguments = self._arguments(query, left, after, wanted)
+        path, reach = self._cheaper(session, query, left, wanted)
+        return self._execute(session, path, self._arguments(query, left, after, wanted), reach)
+
+    def _cheaper(self, session: _Session, query: Query, left: list[CellRange], wanted: int) -> tuple[str, Reach]:
+        """Walking over the cells of an area, or looking up the reader's own records in them."""
         cells = cells_of(left) if query.box else None
         if cells is None or not self._sees_little(session, len(cells) * len(session.grants), wanted):
-            return self._execute(session, "walk", arguments, Reach())
-        keys = [grant.id << 32 | cell for grant in session.grants for cell in cells]
-        return self._execute(session, "seek", arguments, Reach(keys))
+            return "walk", Reach()
+        return "seek", Reach([grant.id << 32 | cell for grant in session.grants for cell in cells])
+
+    def _overview(self, session: _Session, query: Query) -> overview.Overview:
+        areas, wanted = areas_of(query), overview.MAX_RECORDS + 1
+        path, reach = ("time", self._period(session, query)) if is_time_path(query, areas) else self._cheaper(session, query, areas, wanted)
+        arguments = self._arguments(query, areas, NIL, wanted)
+        spots = overview.spots(self._survey(session, "records", path, arguments, reach))
+        if len(spots) < wanted:
+            return overview.of_records(session.policy, spots, session.admitted.wall)
+        form = overview.form_of(areas)
+        counts = overview.counts(form, self._survey(session, form, path, arguments, reach))
+        return overview.of_counts(session.policy, counts, form, session.admitted.wall)
 
     def _arguments(self, query: Query, areas: Sequence[CellRange], after: UUID, wanted: int) -> list[object]:
         return page_arguments(self._dataset, areas, after, wanted, query.box, (query.since, query.until), query.values)
@@ -199,7 +256,14 @@ class Querying:
         return Reach(since=query.since, until=until)
 
     def _execute(self, session: _Session, path: str, arguments: Sequence[object], reach: Reach) -> list[Row]:
-        name, text = self._statements.prepared(path, session.shape)
+        return [row(values) for values in self._ask(session, self._statements.prepared(path, session.shape), arguments, reach)]
+
+    def _survey(self, session: _Session, form: str, path: str, arguments: Sequence[object], reach: Reach) -> list[tuple[Any, ...]]:
+        return self._ask(session, self._statements.overview(form, path), arguments, reach)
+
+    def _ask(self, session: _Session, statement: tuple[str, str], arguments: Sequence[object], reach: Reach) -> list[tuple[Any, ...]]:
+        """Enters the sealed context and executes a statement in it, in one message."""
+        name, text = statement
         session.tx.prepare(name, text)
         reader = session.reader
         context = seal(
@@ -214,13 +278,15 @@ class Querying:
             session.released,
         )
         marks = ", ".join(["%s"] * len(arguments))
-        rows = session.tx.rows(f"select hub.enter(%s, %s); execute {name}({marks})", [self._dataset.number, context, *arguments])
-        return [row(values) for values in rows]
+        return session.tx.rows(f"select hub.enter(%s, %s); execute {name}({marks})", [self._dataset.number, context, *arguments])
 
 
 def _binding(reader: Reader, query: Query, grants: Sequence[LiveGrant]) -> bytes:
-    """What a cursor is good for: this reader, purpose and filter, under these grants. Page size may change on the way."""
+    """What a cursor is good for: this reader, purpose, action and filter, with or without a case, under these grants. Page size may
+    change on the way.
+    """
     values = sorted((name, value) for name, value in query.values.items())
     grounds = [(g.mou, g.version, g.id) for g in grants]
-    said = repr((reader.organisation, reader.client, reader.purpose, query.box, query.since, query.until, values, grounds))
+    who = (reader.organisation, reader.client, reader.purpose, reader.action, reader.case is not None)
+    said = repr((who, query.box, query.since, query.until, values, grounds))
     return sha256(said.encode()).digest()

@@ -24,6 +24,13 @@ _PARAMETERS = ["int[]", "int[]", "bool[]", "uuid[]", "int", *["float8"] * 6, "ti
 _IN_BOX = "(ST_Y(v.{place}) between $10 and $11 and (ST_X(v.{place}) between $6 and $7 or ST_X(v.{place}) between $8 and $9))"
 _RANGES = "unnest($1, $2, $3, $4) with ordinality r(low, high, inside, after, n)"
 _WHOLE_EARTH = Box(-180.0, -90.0, 180.0, 90.0)
+MAP_FIELDS = ("category", "occurred_at", "occurred_at_round_to")  # what a map shows of a record besides its place; never a sealed one
+# What a map gets of the records of its area: each, or how many there are in each 2 km cell, or at each released place.
+_OVERVIEWS = {
+    "records": ("v.id::text, v.provider, v.revision_no, v.grants, {place}, {fields}", "order by v.k2, v.id"),
+    "coarse": ("v.provider, v.grants, v.k2, count(*)::int", "group by v.k2, v.provider, v.grants"),
+    "fine": ("v.provider, v.grants, {place}, count(*)::int", "group by {place}, v.provider, v.grants"),
+}
 
 
 def filterable(dataset: type[Record]) -> tuple[Field, ...]:
@@ -62,7 +69,7 @@ class Statements:
     def __init__(self, name: str, dataset: type[Record]) -> None:
         self._name, self._dataset = name, dataset
         self._place = dataset.named("place")[0].name
-        self._known: dict[tuple[str, Shape], tuple[str, str]] = {}
+        self._known: dict[tuple[str, Shape | str], tuple[str, str]] = {}
 
     def prepared(self, path: str, shape: Shape) -> tuple[str, str]:
         """The name and the text to prepare. Its columns: id, provider, revision_no, rev, grants, the feature as JSON up to the last
@@ -72,6 +79,14 @@ class Statements:
         if (path, shape) not in self._known:
             self._known[path, shape] = f"{self._name}_{path}_{shape.key}", getattr(self, f"_{path}")(shape)
         return self._known[path, shape]
+
+    def overview(self, form: str, path: str) -> tuple[str, str]:
+        """The same of a map's statement, whose columns are fixed whatever the reader is granted: nothing sealed. `form` is records,
+        coarse or fine; `path` walk, seek or time.
+        """
+        if (form, path) not in self._known:
+            self._known[form, path] = f"{self._name}_{form}_{path}", self._overview(form, path)
+        return self._known[form, path]
 
     def _walk(self, shape: Shape) -> str:
         return f"""{self._head()} select {self._columns(shape, "x")}, x.k2 from {_RANGES}, lateral (
@@ -97,6 +112,26 @@ class Statements:
 
     def _item(self, shape: Shape) -> str:
         return f"(uuid) as select {self._columns(shape, 'v')}, v.k2 from hub.{self._name}_scan v where v.id = $1"
+
+    def _overview(self, form: str, path: str) -> str:
+        """In the order of the released cells, whatever the path: that of the table, or of an index, would tell more than is released."""
+        place = f"ST_X(v.{self._place}), ST_Y(v.{self._place}), v.{self._place}_grid_m"
+        fields = ", ".join(f"v.{name}" for name in MAP_FIELDS)
+        select, end = (part.format(place=place, fields=fields) for part in _OVERVIEWS[form])
+        found = self._placed(path)
+        if form == "records":
+            found = f"(select v.* from {found} limit $5) v"
+        return f"{self._head()} select {select} from {found} {end}"
+
+    def _placed(self, path: str) -> str:
+        """The records of an area, as `v`."""
+        inside = f"(r.inside or {self._in_box()}) and {self._filters()}"
+        return {
+            "walk": f"""{_RANGES}, lateral (select v.* from hub.{self._name}_page v
+              where v.k2 between r.low and r.high and {inside} offset 0) v""",
+            "seek": f"hub.{self._name}_seek v join {_RANGES} on v.k2 between r.low and r.high where {inside}",
+            "time": f"hub.{self._name}_time v where {self._in_box()} and {self._filters()}",
+        }[path]
 
     def _head(self) -> str:
         lists = ["text[]" if f.kind == "text" else "int[]" for f in filterable(self._dataset)]

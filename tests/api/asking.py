@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from tests.world import World, feature
 
 ITEMS = "/collections/incidents/items"
+EARTH = "bbox=-180,-90,180,90"
+MAP = f"/collections/incidents/map?{EARTH}"
 GEOJSON = "application/geo+json"
 TABLES = ("incidents", "incidents_history", "incidents_withdrawn", "audit_leaves")
 

@@ -108,10 +108,13 @@ SENSE = {
     "owner": words,
     "type": words,
     "organisation": words,
+    "person": st.uuids().map(str),
+    "decision": st.sampled_from(["permit", "refuse", "absent"]),
+    "placeless": st.sampled_from(["true", "false"]),
     "record": words,
 }
 NAMES = ["bbox", "datetime", "limit", "cursor", "category", "severity", "external_id", "handling", "f", "", "\0"]
-AUDIT_NAMES = ["datetime", "organisation", "owner", "type", "record", "before", "limit", "", "f"]
+AUDIT_NAMES = ["datetime", "organisation", "owner", "type", "person", "decision", "bbox", "placeless", "record", "before", "limit", "", "f"]
 
 
 def queries(names: list[str]) -> st.SearchStrategy[list[tuple[str, str]]]:
@@ -135,6 +138,15 @@ def check_query(world: World, query: list[tuple[str, str]]) -> int:
         problem(answer, 400)
     else:
         assert answer.json()["numberReturned"] == len(answer.json()["features"])
+    return int(answer.status_code)
+
+
+def check_map_query(world: World, query: list[tuple[str, str]]) -> int:
+    answer = world.http.get("/collections/incidents/map", params=query, headers=bearer(world, "health", "query", "research"))
+    if answer.status_code != 200:
+        problem(answer, 400)
+    else:
+        assert answer.json()["kind"] == "records"
     return int(answer.status_code)
 
 
@@ -162,6 +174,10 @@ header = st.binary(max_size=30).map(lambda b: bytes(c for c in b if c >= 32 and 
 CHECKS: dict[str, tuple[Callable[[World, Any], int], st.SearchStrategy[Any]]] = {
     "bodies": (check_body, bodies),
     "queries": (check_query, queries(NAMES)),
+    "map queries": (
+        check_map_query,
+        st.tuples(SENSE["bbox"], queries(NAMES[1:])).map(lambda both: [("bbox", both[0]), *both[1]]) | queries(NAMES),
+    ),
     "audit queries": (check_audit_query, queries(AUDIT_NAMES)),
     "headers": (check_headers, st.tuples(header | st.just(b"good"), header | st.just(GEOJSON.encode()), header)),
 }

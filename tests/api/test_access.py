@@ -14,10 +14,11 @@ from joserfc.jwk import ECKey
 
 from hub.identity import clients
 from tests import assertion
-from tests.api.asking import ITEMS, bearer, nothing_stored, problem, send
+from tests.api.asking import ITEMS, MAP, bearer, nothing_stored, problem, send
 from tests.world import ASSERTION_TYPE, BASE, World, feature
 
 PROTECTED = [("GET", ITEMS), ("HEAD", ITEMS), ("POST", ITEMS), ("GET", f"{ITEMS}/7"), ("GET", "/audit/events")]
+PROTECTED += [("GET", MAP), ("HEAD", MAP), ("GET", f"{ITEMS}/7/explain"), ("HEAD", f"{ITEMS}/7/explain")]
 
 
 @pytest.fixture
@@ -153,6 +154,8 @@ def test_a_token_ends_to_the_second(partners: World, later: Any) -> None:
         ("police", "audit", None, "POST", ITEMS, "publish"),
         ("police", "publish", None, "GET", "/audit/events", "audit"),
         ("police", "publish", None, "GET", f"{ITEMS}/7", "query"),
+        ("police", "publish", None, "GET", MAP, "query"),
+        ("police", "audit", None, "GET", f"{ITEMS}/7/explain", "query"),
         ("health", "query", "research", "POST", ITEMS, "publish"),
     ],
 )
@@ -205,6 +208,8 @@ def test_where_the_log_cannot_be_written_there_is_no_token_and_no_data(partners:
             partners.token_response("health", "research"),
             partners.http.get(ITEMS, headers=headers),
             partners.http.get(f"{ITEMS}/7", headers=headers),
+            partners.http.get(f"{ITEMS}/7/explain", headers=headers),
+            partners.http.get(MAP, headers=headers),
             partners.http.get("/audit/events", headers=bearer_made_before(partners)),
             partners.http.get(ITEMS, headers=partners.bearer("police")),  # a refusal that can't be recorded is not told either
         ]
@@ -256,12 +261,13 @@ def test_a_disabled_clients_live_token_ends_with_its_next_request_everywhere(par
         "audit": bearer(partners, "leaver", "audit"),
     }
     asked = [("GET", ITEMS, "query"), ("GET", f"{ITEMS}/7", "query"), ("POST", ITEMS, "publish"), ("GET", "/audit/events", "audit")]
+    asked += [("GET", MAP, "query"), ("GET", f"{ITEMS}/7/explain", "query")]
 
     def ask(method: str, path: str, scope: str) -> Any:
         body = json.dumps(feature("LEAVER")) if method == "POST" else None
         return partners.http.request(method, path, headers=tokens[scope] | {"Content-Type": "application/json"}, content=body)
 
-    assert [ask(*a).status_code for a in asked] == [403, 404, 201, 200]  # no MOU, but heard
+    assert [ask(*a).status_code for a in asked] == [403, 404, 201, 200, 403, 404]  # no MOU, but heard
     clients.disable(partners.database.writer, "leaver", datetime.now(UTC))
     for method, path, scope in asked:
         before = partners.leaves()

@@ -5,9 +5,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.api.asking import ITEMS, ask, bearer, nothing_stored, problem
+from tests.api.asking import EARTH, ITEMS, MAP, ask, bearer, nothing_stored, problem
 from tests.world import World, feature
 
+AREA = MAP.partition("?")[0]
 NUL = "%00"
 OTHER_DIGITS = "%D9%A1%D9%A0"  # Arabic-Indic: ten
 
@@ -96,6 +97,19 @@ def test_a_senseless_parameter_is_refused_by_name_and_reason(partners: World, qu
         problem(ask(partners, query), 400, field or None, word)
 
 
+@pytest.mark.parametrize(("query", "field", "word"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_map_refuses_the_same_and_has_no_pages(partners: World, query: str, field: str, word: str) -> None:
+    partners.bearer("health", "research")
+    paged, area = query.startswith(("limit=", "cursor=")), "" if query.startswith("bbox=") else f"{EARTH}&"
+    with nothing_stored(partners):
+        problem(ask(partners, f"{area}{query}", path=AREA), 400, field or None, "not a parameter" if paged else word)
+
+
+def test_a_map_needs_an_area(partners: World) -> None:
+    for query in ("", "category=theft"):
+        problem(ask(partners, query, path=AREA), 400, "bbox", "is missing")
+
+
 @pytest.mark.parametrize("path", ["/", "/conformance", "/collections", "/collections/incidents", "/oauth/jwks"])
 def test_a_resource_without_parameters_takes_none(partners: World, path: str) -> None:
     problem(partners.http.get(f"{path}?f=json"), 400, "f", "there are none")
@@ -103,7 +117,8 @@ def test_a_resource_without_parameters_takes_none(partners: World, path: str) ->
 
 def test_publishing_and_one_record_take_no_parameters(partners: World) -> None:
     problem(partners.http.post(f"{ITEMS}?dry_run=1", json=feature("X"), headers=partners.bearer("police")), 400, "dry_run")
-    problem(partners.http.get(f"{ITEMS}/{uuid4()}?f=json", headers=partners.bearer("health", "research")), 400, "f")
+    for path in (f"{ITEMS}/{uuid4()}", f"{ITEMS}/{uuid4()}/explain"):
+        problem(partners.http.get(f"{path}?f=json", headers=partners.bearer("health", "research")), 400, "f")
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +171,15 @@ def test_what_is_unusual_but_right_is_answered(toronto: World, query: str, wante
     assert {f["properties"]["external_id"] for f in answer.json()["features"]} == {f"T-{n}" for n in wanted}
 
 
+@pytest.mark.parametrize(("query", "wanted"), ANSWERED.values(), ids=ANSWERED.keys())
+def test_a_map_answers_the_same(toronto: World, query: str, wanted: set[int]) -> None:
+    query = query.replace("&limit=1", "")
+    answer = ask(toronto, query if "bbox=" in query else f"{EARTH}&{query}".rstrip("&"), path=AREA)
+    assert answer.status_code == 200, answer.text
+    assert {r[0] for r in answer.json()["records"]} == {f["id"] for f in ask(toronto, query).json()["features"]}
+    assert len(answer.json()["records"]) == len(wanted)
+
+
 def test_a_cursor_is_for_one_reader_purpose_and_filter_and_says_so(toronto: World) -> None:
     toronto.http.get(ITEMS, headers=bearer(toronto, "housing", "query", "safety"))
     links = ask(toronto, "limit=2&category=theft").json()["links"]
@@ -184,6 +208,8 @@ def test_an_id_that_cannot_be_one_names_no_record(toronto: World) -> None:
     [
         (ITEMS, "GET, HEAD, POST"),
         (f"{ITEMS}/7", "GET, HEAD, PUT, DELETE"),
+        (f"{ITEMS}/7/explain", "GET, HEAD"),
+        (MAP, "GET, HEAD"),
         ("/", "GET, HEAD"),
         ("/oauth/token", "POST"),
         ("/audit/events", "GET, HEAD"),
@@ -205,18 +231,20 @@ def test_a_path_that_is_not_there_is_a_problem(partners: World, path: str) -> No
 
 
 def test_a_collection_that_is_not_there_is_a_problem_before_any_token(partners: World) -> None:
-    for path in ("/collections/alerts", "/collections/alerts/items", "/collections/alerts/items/7", "/collections/%00"):
-        problem(partners.http.get(path), 404, word="no collection of that name")
+    for path in ("", "/items", "/items/7", "/items/7/explain", f"/map?{EARTH}"):
+        problem(partners.http.get(f"/collections/alerts{path}"), 404, word="no collection of that name")
+    problem(partners.http.get("/collections/%00"), 404, word="no collection of that name")
 
 
-def test_head_answers_like_get_without_a_body_and_is_logged_like_it(toronto: World) -> None:
+@pytest.mark.parametrize("path", [ITEMS, MAP])
+def test_head_answers_like_get_without_a_body_and_is_logged_like_it(toronto: World, path: str) -> None:
     headers = toronto.bearer("health", "research")
     before = len(toronto.leaves(type="query"))
-    got, head = toronto.http.get(ITEMS, headers=headers), toronto.http.head(ITEMS, headers=headers)
+    got, head = toronto.http.get(path, headers=headers), toronto.http.head(path, headers=headers)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers.keys() == got.headers.keys()
     assert head.headers["content-length"] == got.headers["content-length"]
     first, second = toronto.leaves(type="query")[before:]
     assert first["shown"] == second["shown"]
-    assert toronto.http.head(ITEMS).status_code == 401
+    assert toronto.http.head(path).status_code == 401
     assert toronto.http.head(f"{ITEMS}/{uuid4()}", headers=headers).status_code == 404

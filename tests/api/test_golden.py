@@ -11,15 +11,18 @@ from typing import Any
 
 import pytest
 
-from tests.api.asking import ITEMS, ask, collection, send
+from hub.sharing import overview
+from tests.api.asking import ITEMS, MAP, ask, collection, send
 from tests.world import World, feature
 
 FOLDER = Path(__file__).parent / "golden"
+AREA = MAP.partition("?")[0]
 VOLATILE = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<id>"),
     (re.compile(r"cursor=[A-Za-z0-9_-]{48}"), "cursor=<cursor>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<sha-256>"),
     (re.compile(r'(?<="timeStamp": ")[^"]+'), "<now>"),
+    (re.compile(r'(?<="at": ")[^"]+'), "<now>"),
     (re.compile(r'(?<="version": ")[0-9][^"]+'), "<version>"),
 )
 
@@ -57,6 +60,20 @@ def test_a_page(published: World) -> None:
 def test_one_record(published: World) -> None:
     found = ask(published, "external_id=G-1").json()["features"][0]
     same_as_golden("record", published.http.get(f"{ITEMS}/{found['id']}", headers=published.bearer("health", "research")))
+
+
+def test_a_map(published: World) -> None:
+    same_as_golden("map", ask(published, "bbox=-80,43,-79,44", path=AREA))
+
+
+def test_a_map_of_counts(published: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "MAX_RECORDS", 0)
+    same_as_golden("map-counts", ask(published, "bbox=-80,43,-79,44&category=theft", path=AREA))
+
+
+def test_why_a_record_looks_as_it_does(published: World) -> None:
+    found = ask(published, "external_id=G-1").json()["features"][0]
+    same_as_golden("explanation", published.http.get(f"{ITEMS}/{found['id']}/explain", headers=published.bearer("health", "research")))
 
 
 def test_a_receipt(published: World) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from hub.datasets import DATASETS
-from tests.api.asking import ITEMS
+from tests.api.asking import ITEMS, MAP
 from tests.api.schemas import FOLDER, read
 from tests.world import BASE, World, feature
 
+AREA = MAP.partition("?")[0]
 NEWER = {"const", "examples", "prefixItems", "patternProperties", "$defs", "webhooks", "contentMediaType", "if", "then", "else"}
 
 
@@ -38,9 +39,9 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 def routes(world: World) -> Iterator[tuple[str, str]]:
     """Every path and method that the application has, each dataset's by its name."""
-    from hub.api import audit, collections, health, imports, oauth, openapi, publish
+    from hub.api import audit, collections, health, imports, maps, oauth, openapi, publish
 
-    for module in (audit, collections, health, imports, oauth, openapi, publish):
+    for module in (audit, collections, health, imports, maps, oauth, openapi, publish):
         for route in module.router().routes:
             for name in DATASETS if "{name}" in route.path else [""]:
                 for method in route.methods - {"HEAD"}:
@@ -85,7 +86,7 @@ def test_every_operation_is_complete(document: dict[str, Any]) -> None:
         for parameter in operation.get("parameters", []):
             assert parameter["schema"], parameter
             assert parameter["description"].endswith((".", ")", "id")), parameter
-            assert parameter["required"] is (parameter["in"] == "path")
+            assert parameter["required"] is (parameter["in"] == "path" or (path, parameter["name"]) == (AREA, "bbox"))
         assert ("requestBody" in operation) is (method in ("post", "put", "patch"))
         for status, response in operation["responses"].items():
             media = "application/problem+json" if status >= "400" and path != "/oauth/token" else None
@@ -107,7 +108,8 @@ def test_the_parameters_are_those_of_the_standard(document: dict[str, Any]) -> N
     assert given["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10}
 
 
-def test_every_parameter_it_names_is_taken_and_every_word_it_offers_is_known(partners: World, document: dict[str, Any]) -> None:
+@pytest.mark.parametrize("path", [ITEMS, AREA])
+def test_every_parameter_it_names_is_taken_and_every_word_it_offers_is_known(partners: World, document: dict[str, Any], path: str) -> None:
     values = {
         "bbox": "-80,43,-79,44",
         "datetime": "2021-03-04T13:00:00Z",
@@ -117,10 +119,12 @@ def test_every_parameter_it_names_is_taken_and_every_word_it_offers_is_known(par
         "severity": "3",
     }
     headers = partners.bearer("health", "research")
-    for parameter in document["paths"][ITEMS]["get"]["parameters"]:
+    given = document["paths"][path]["get"]["parameters"]
+    needed = {p["name"]: values[p["name"]] for p in given if p["required"]}
+    for parameter in given:
         offered = parameter["schema"].get("items", {}).get("enum") or [values.get(parameter["name"])]
         if offered != [None]:
-            answer = partners.http.get(ITEMS, params={parameter["name"]: ",".join(offered)}, headers=headers)
+            answer = partners.http.get(path, params=needed | {parameter["name"]: ",".join(offered)}, headers=headers)
             assert answer.status_code == 200, answer.text
 
 
@@ -133,6 +137,13 @@ def test_each_status_that_it_promises_for_a_page_can_be_had_and_no_other(partner
         partners.http.get(ITEMS, headers=partners.bearer("police")).status_code,
     }
     assert {str(s) for s in seen} | {"503"} == set(document["paths"][ITEMS]["get"]["responses"])
+    assert document["paths"][AREA]["get"]["responses"].keys() == document["paths"][ITEMS]["get"]["responses"].keys()
+
+
+def test_the_parameters_of_a_map_are_those_of_a_page_but_for_pages(document: dict[str, Any]) -> None:
+    page, area = ({p["name"]: p for p in document["paths"][path]["get"]["parameters"]} for path in (ITEMS, AREA))
+    assert area.keys() == page.keys() - {"limit", "cursor"}
+    assert [n for n in area if area[n] != page[n]] == ["bbox"]  # which it needs
 
 
 def test_security_says_which_scope_each_operation_needs(partners: World, document: dict[str, Any]) -> None:

@@ -17,14 +17,14 @@ class Story:
     world: World
     ids: dict[str, str]
 
-    def ask(self, client: str, **parameters: Any) -> Any:
+    def ask(self, client: str, /, **parameters: Any) -> Any:
         answer = self.world.token_response(client, None, "audit") if ("audit", client) not in self.world.tokens else None
         if answer is not None:
             self.world.tokens["audit", client] = answer.json()["access_token"]
         headers = {"Authorization": f"Bearer {self.world.tokens['audit', client]}"}
         return self.world.http.get("/audit/events", params=parameters, headers=headers)
 
-    def events(self, client: str, **parameters: Any) -> list[dict[str, Any]]:
+    def events(self, client: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """Every entry, following `next`."""
         answer, found = self.ask(client, **parameters), []
         while True:

@@ -1,6 +1,7 @@
 """`GET /audit/events`: an auditor reads everything, an owner what is about its own data, and reading is logged."""
 
 import json
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -149,6 +150,64 @@ def test_filters_pick_what_they_name(story: Story) -> None:
     ]
 
 
+def cited(leaf: dict[str, Any]) -> list[str]:
+    return [u["mou"] for u in leaf.get("under", ())]
+
+
+MEMBERS: dict[str, tuple[str, Callable[[dict[str, Any]], bool]]] = {
+    "client": ("housing", lambda leaf: leaf["by"].get("client") == "housing"),
+    "mou": ("MOU-2", lambda leaf: "MOU-2" in cited(leaf)),
+    "purpose": ("safety", lambda leaf: leaf.get("purpose") == "safety"),
+    "decision": ("absent", lambda leaf: leaf["decision"] == "absent"),
+    "dataset": ("incidents", lambda leaf: leaf.get("dataset") == "incidents"),
+}
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_each_member_of_a_leaf_can_be_asked_for_exactly(story: Story, name: str) -> None:
+    value, fits = MEMBERS[name]
+    whole = story.events("auditor", datetime="../2098-01-01T00:00:00Z")
+    wanted = [e["id"] for e in whole if fits(e["leaf"])]
+    found = [e["id"] for e in story.events("auditor", **{name: value})]
+    assert wanted
+    assert [i for i in found if i <= whole[0]["id"]] == wanted
+    assert story.events("auditor", **{name: f"{value}x"}) == [] if name != "decision" else True
+    assert story.events("auditor", **{name: value[:-1]}) == [] if name != "decision" else True
+
+
+def test_a_session_is_found_by_its_id(story: Story) -> None:
+    session = story.events("auditor", type="query", organisation="housing")[0]["leaf"]["by"]["session"]
+    found = leaves(story.events("auditor", session=session))
+    assert found
+    assert {leaf["by"]["session"] for leaf in found} == {session}
+
+
+def test_an_area_finds_those_who_asked_about_one_touching_it_and_with_placeless_those_who_named_none(story: Story) -> None:
+    assert story.world.items("health", "research", bbox="-79.5,43.6,-79.3,43.7")
+    (touched,) = leaves(story.events("auditor", bbox="-79.31,43.69,-79,43.9"))
+    assert touched["asked"]["extent"] == [-79.5, 43.6, -79.3, 43.7]
+    assert story.events("auditor", bbox="-79.29,43.71,-79,43.9") == []
+    with_none = leaves(story.events("auditor", bbox="-79.29,43.71,-79,43.9", placeless="true", type="query"))
+    assert with_none
+    assert all("extent" not in leaf["asked"] for leaf in with_none)
+
+
+def test_areas_across_the_antimeridian_are_found_from_both_of_its_sides(story: Story) -> None:
+    assert story.world.items("health", "research", bbox="170,-50,-170,-40") == []
+    for box in ("175,-45,176,-44", "-176,-45,-175,-44", "179,-45,-179,-44"):
+        (touched,) = leaves(story.events("auditor", bbox=box))
+        assert touched["asked"]["extent"] == [170, -50, -170, -40]
+    assert story.events("auditor", bbox="179,-39,-179,-38") == []
+
+
+@pytest.mark.parametrize("given", [{"mou": "MOU-3"}, {"client": "ambulance"}, {"purpose": "safety", "dataset": "incidents"}, {}])
+def test_no_filter_shows_an_owner_what_is_about_others(story: Story, given: dict[str, str]) -> None:
+    shown = json.dumps(story.events("police", **given))
+    assert "MOU-3" not in shown
+    assert '"owner": "ambulance"' not in shown
+    assert "MOU-3" in json.dumps(story.events("auditor", **given)) or given == {"client": "ambulance"}
+
+
 def test_a_moment_is_an_interval_of_one_instant_with_both_ends_in_it(story: Story) -> None:
     (newest, *_) = story.events("auditor", type="publish")
     at = newest["leaf"]["at"]
@@ -193,7 +252,21 @@ REFUSED = {
     "type=%00": "type",
     "type=" + "x" * 8_001: "type",
     "type=a&type=b": "type",
-    "case=1": "case",
+    "case=": "case",
+    "client=%00": "client",
+    "session=": "session",
+    "mou=" + "x" * 8_001: "mou",
+    "purpose=%00": "purpose",
+    "dataset=": "dataset",
+    "person=somebody": "person",
+    "person=": "person",
+    "decision=maybe": "decision",
+    "decision=": "decision",
+    "bbox=1,2,3": "bbox",
+    "bbox=-79,44,-78,43": "bbox",
+    "bbox=nan,0,1,1": "bbox",
+    "placeless=yes": "placeless",
+    "after=1": "after",
     "record=1&records=2": "records",
 }
 

@@ -154,7 +154,7 @@ def test_a_leaf_over_the_limit_is_refused_by_the_database_too(world: World, even
     with pytest.raises(psycopg2.errors.CheckViolation), transaction(world.database.writer) as tx:
         tx.rows(
             "select hub.audit_append(null, %s::uuid, 'x', now(), null, null, array[null], array[1], array[%s])",
-            (str(event.id), "é" * 32_768),
+            (str(event.id), '"' + "é" * 32_767 + '"'),
         )
 
 

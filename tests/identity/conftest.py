@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from hub import db
-from hub.identity import clients, organisations
+from hub.identity import clients, organisations, people
 from hub.identity.client_auth import ASSERTION_TYPE
+from hub.identity.people import Person
 from hub.identity.server import Issued, TokenServer
 from hub.identity.tokens import TokenKey
 
@@ -78,6 +79,18 @@ def register(writer: sa.Engine, organisation: organisations.Organisation, privat
 @pytest.fixture
 def partner(register: Callable[..., Partner]) -> Partner:
     return register()
+
+
+@pytest.fixture
+def person(writer: sa.Engine, organisation: organisations.Organisation) -> Person:
+    """An analyst of `organisation`."""
+    return people.add(writer, organisation.slug, f"analyst.{secrets.token_hex(6)}@health.example", "Analyst, Harbour Health", ["analyst"])
+
+
+@pytest.fixture
+def other(writer: sa.Engine, organisation: organisations.Organisation) -> Person:
+    """Somebody else of `organisation`."""
+    return people.add(writer, organisation.slug, f"lead.{secrets.token_hex(6)}", "Lead, Harbour Health", ["agreement-lead", "auditor"])
 
 
 @pytest.fixture

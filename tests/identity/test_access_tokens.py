@@ -84,6 +84,11 @@ def test_a_token_says_who_asks_and_for_which_purpose() -> None:
     assert believed.session == "a-jti"
 
 
+def test_a_token_says_for_which_case_it_is() -> None:
+    assert verify(mint(KEY, ISSUER, AUDIENCE, CLIENT, CLIENT.scopes, PURPOSE, NOW, 300, "a-jti", "2026/17")).case == "2026/17"
+    assert verify(mint(KEY, ISSUER, AUDIENCE, CLIENT, CLIENT.scopes, PURPOSE, NOW, 300, "a-jti")).case is None
+
+
 def test_a_minted_token_has_the_header_and_the_claims_of_rfc_9068() -> None:
     minted = mint(KEY, ISSUER, AUDIENCE, CLIENT, frozenset({"publish"}), None, NOW, 300, "a-jti")
     read = jwt.decode(minted, KEY.public, algorithms=["ES256"])
@@ -228,6 +233,8 @@ def test_claims_that_contradict_each_other_are_refused() -> None:
     assert "contradict" in refusal(token(sub="somebody-else"))
     assert "contradict" in refusal(token(scope="publish everything"))
     assert "contradict" in refusal(token(purpose=None))  # the scope query without a purpose
+    assert "contradict" in refusal(token(purpose=None, scope="publish", case="7"))  # a case without one
+    assert verify(token(purpose=None, scope="publish")).case is None
 
 
 def test_a_token_longer_than_8_kib_is_refused() -> None:

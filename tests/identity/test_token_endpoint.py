@@ -211,6 +211,37 @@ def test_a_well_formed_purpose_is_accepted(purpose: str, partner: Partner, ask: 
     assert ask(partner.assertion(), purpose=purpose).purpose == purpose
 
 
+# The case.
+
+
+@pytest.mark.parametrize("case", ["7", "2026/17", "Fall Müller, Nr. 12", "x" * 100, "<b>{{7*7}}</b>"])
+def test_a_token_says_for_which_case_it_is(case: str, partner: Partner, ask: Ask, token_key: TokenKey) -> None:
+    issued = ask(partner.assertion(), case=case)
+    believed = Verifier(ISSUER, AUDIENCE, token_key.public).verify(f"Bearer {issued.body['access_token']}", NOW)
+    assert (issued.case, believed.case, believed.purpose) == (case, case, PURPOSE)
+
+
+@pytest.mark.parametrize("case", [None, ""])
+def test_without_a_case_the_token_has_none(case: str | None, partner: Partner, ask: Ask, token_key: TokenKey) -> None:
+    issued = ask(partner.assertion(), case=case)
+    believed = Verifier(ISSUER, AUDIENCE, token_key.public).verify(f"Bearer {issued.body['access_token']}", NOW)
+    assert (issued.status, issued.case, believed.case) == (200, None, None)
+
+
+@pytest.mark.parametrize(
+    "case", ["x" * 101, " ", " 7", "7 ", "a\tb", "a\nb", "a\x00b", "a\x7fb", "a\u202eb", "a\u200bb", "a\u2028b", "a\u00a0b", "\ud800"]
+)
+def test_a_case_that_would_not_read_as_it_looks_is_refused(case: str, partner: Partner, ask: Ask) -> None:
+    issued = ask(partner.assertion(), case=case)
+    refused(issued, "invalid_request", "case")
+    assert (issued.client, issued.purpose, issued.case) == (partner.client, None, None)
+
+
+def test_a_case_needs_a_purpose(partner: Partner, ask: Ask) -> None:
+    refused(ask(partner.assertion(), scope="publish", purpose=None, case="7"), "invalid_request", "case")
+    assert ask(partner.assertion(), scope="publish", case="7").case == "7"
+
+
 # The rest.
 
 
@@ -240,7 +271,7 @@ def test_on_loopback_the_issuer_may_be_plain_http(writer: Engine, token_key: Tok
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(parameters=st.dictionaries(st.sampled_from(["scope", "purpose", "client_id", "grant_type"]), st.text(max_size=30)))
+@given(parameters=st.dictionaries(st.sampled_from(["scope", "purpose", "case", "client_id", "grant_type"]), st.text(max_size=30)))
 def test_whatever_a_form_holds_the_answer_is_an_answer(parameters: dict[str, str], partner: Partner, ask: Ask) -> None:
     issued = ask(partner.assertion(), **parameters)
     assert issued.status in (200, 400)

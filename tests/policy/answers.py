@@ -8,7 +8,7 @@ import orjson
 from hub.audit.log import Search
 from tests.policy.cases import Asked
 from tests.policy.oracle import TIMES, Record, Released, Request, moment
-from tests.policy.playing import Played, case_of, code_of
+from tests.policy.playing import Played, bearer, case_of, code_of
 from tests.world import BASE
 
 
@@ -58,7 +58,7 @@ def item_differences(played: Played, asked: Asked, name: str) -> Iterator[str]:
     played.set_clock(asked.now)
     record = next(r for r in played.batch.records if r.values["external_id"] == name)
     shown = played.oracle.shown(record, asked.reader, asked.now, Request())
-    answer = played.world.get(asked.reader.organisation, asked.reader.purpose, f"/collections/incidents/items/{played.ids[name]}")
+    answer = played.world.http.get(f"/collections/incidents/items/{played.ids[name]}", headers=bearer(played.world, asked.reader))
     found = parsed(answer.json()) if answer.status_code == 200 else None
     if found != (None if shown is None else as_feature(record, shown)) or answer.status_code not in (200, 404):
         yield f"item {name}: {shown} expected, {answer.status_code} {answer.text} found; {case_of(asked)}"
@@ -71,8 +71,7 @@ class _Refused(Exception):
 
 
 def _pages(played: Played, asked: Asked) -> list[list[dict[str, Any]]]:
-    reader, pages = asked.reader, []
-    headers = played.world.bearer(reader.organisation, reader.purpose)
+    pages, headers = [], bearer(played.world, asked.reader)
     answer = played.world.http.get("/collections/incidents/items", params=_parameters(asked.request), headers=headers)
     while True:
         if answer.status_code != 200:

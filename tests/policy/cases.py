@@ -15,6 +15,7 @@ CATEGORIES = ("theft", "assault", "overdose", "medical", "fire")
 STATUSES = ("open", "active", "resolved", "closed")
 HANDLINGS = ("TLP:CLEAR", "TLP:GREEN", "TLP:AMBER", "TLP:RED")
 PURPOSES = ("alpha", "beta")
+CASES = (None, "2031/7")
 GRIDS = (100, 500, 2000)
 ASK_ALL = Request()
 
@@ -131,7 +132,8 @@ def _grant(rng: Random, made: Batch, name: str) -> dict[str, Any]:
     if all(v == "withhold" for v in made_grant["fields"].values()):
         made_grant["fields"]["status"] = "clear"
     window = _window(rng) if fields["occurred_at"] != "withhold" else {}
-    return made_grant | ({"occurred": window} if window else {})
+    case = {"case_reference": "required"} if rng.random() < 0.2 else {}
+    return made_grant | case | ({"occurred": window} if window else {})
 
 
 def _fields(rng: Random) -> dict[str, Any]:
@@ -255,7 +257,7 @@ Seen = tuple[Reader, datetime, Record, Released]
 
 def _ask(rng: Random, made: Batch, oracle: Oracle, consumer: str) -> Asked:
     """A request of this consumer, for some purpose, at some moment, about some record that it then sees."""
-    reader, now = Reader(consumer, rng.choice(PURPOSES)), rng.choice(made.nows)
+    reader, now = Reader(consumer, rng.choice(PURPOSES), rng.choice(CASES)), rng.choice(made.nows)
     visible = [(reader, now, r, f) for r in made.records if (f := oracle.released(r, reader, now)) is not None]
     limit = rng.choice([1000, 1000, 1000, max(3, len(visible) // 3)])
     if not visible or rng.random() < 0.15:
@@ -268,7 +270,7 @@ def _ask_edges(rng: Random, made: Batch, oracle: Oracle) -> Iterator[Asked]:
     """One request for each edge of each part of a request, on either side of it, about a record of each treatment."""
     seen = [
         (reader, now, record, found)
-        for reader, now in product([Reader(c, p) for c in made.consumers for p in PURPOSES], made.nows)
+        for reader, now in product([Reader(*r) for r in product(made.consumers, PURPOSES, CASES)], made.nows)
         for record in made.records
         if (found := oracle.released(record, reader, now)) is not None
     ]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from tests.policy.cases import ASK_ALL, Asked, Batch
+from tests.policy.cases import ASK_ALL, CASES, Asked, Batch
 from tests.policy.edges import MICROSECOND, window_bounds
 from tests.policy.oracle import Grant, Oracle, Reader, Record, area, covers, parts, where_is
 
@@ -27,6 +27,7 @@ def cells() -> list[Cell]:
         *((window, "bound | 1 µs off", t) for window in ("lookback", "embargo") for t in TIMES),
         *(("in force", edge, "any") for edge in ("first moment | before", "last moment | after")),
         *((word, "granted | not", "any") for word in ("purpose", "action")),
+        ("case", "named | not", "any"),
         *(("several grants", "finer one open | closed", t) for t in ("place", "occurred_at")),
         *(("bbox", side, t) for side in ("west", "south", "east", "north", "antimeridian") for t in PLACES),
         *(("since", "at | 1 µs off", t) for t in TIMES),
@@ -100,9 +101,9 @@ def _place_edges(grant: Grant, record: Record, condition: Any, areas: dict[str, 
 
 
 def _moving(oracle: Oracle, grant: Grant, record: Record, now: datetime) -> Found:
-    """Windows, the period in force, purpose and action, each where it alone decides."""
+    """Windows, the period in force, purpose, action and case, each where it alone decides."""
     at, (first, last) = record.values["occurred_at"], window_bounds(grant, now)
-    reader = Reader(grant.consumer, grant.data["purposes"][0])
+    reader = Reader(grant.consumer, grant.data["purposes"][0], CASES[-1])
     if oracle.live(grant, reader, now):
         treatment = str(grant.treatment("occurred_at"))
         if first and at in (first, first - MICROSECOND) and oracle.in_window(grant, record, now, ["embargo"]):
@@ -116,6 +117,9 @@ def _moving(oracle: Oracle, grant: Grant, record: Record, now: datetime) -> Foun
         yield ("in force", "first moment | before", "any"), in_force
     if query and now in (grant.until, grant.until - MICROSECOND) and now >= grant.since:
         yield ("in force", "last moment | after", "any"), in_force
+    if in_force and query and "case_reference" in grant.data:
+        purpose = grant.data["purposes"][0]
+        yield from ((("case", "named | not", "any"), oracle.live(grant, Reader(grant.consumer, purpose, c), now)) for c in CASES)
     if in_force:
         yield ("action", "granted | not", "any"), query
         for purpose in ("alpha", "beta") if query else ():
@@ -125,7 +129,7 @@ def _moving(oracle: Oracle, grant: Grant, record: Record, now: datetime) -> Foun
 def _several(made: Batch, oracle: Oracle) -> Found:
     """Records that a reader has under more than one grant: whether the finer one counts at this moment."""
     for grant in oracle.grants:
-        reader = Reader(grant.consumer, grant.data["purposes"][0])
+        reader = Reader(grant.consumer, grant.data["purposes"][0], CASES[-1])
         for record, now in ((r, n) for r in made.records for n in made.nows if oracle.labelled(grant, r)):
             found = oracle.released(record, reader, now)
             for name in ("place", "occurred_at") if found else ():

@@ -22,7 +22,7 @@ from tests.policy.playing import Played
 from tests.policy.views import CHECK, INCIDENTS, label_differences, view_differences
 
 Differences = Iterator[str]
-CORE = Path(MIGRATIONS) / "hub" / "versions" / "0001_core.sql"
+CORE = Path(MIGRATIONS) / "hub" / "versions" / "0003_core.sql"
 RELABEL = """
 update hub.incidents i set released = hub.incidents_label(null, i.provider, i.category, i.occurred_at, i.occurred_until, i.reported_at,
   i.resolved_at, i.status, i.severity, i.handling, i.external_id, i.c100, i.c500, i.c2k)"""
@@ -129,13 +129,23 @@ def _set(target: Any, name: str, value: Any) -> Callable[[pytest.MonkeyPatch], N
     return lambda monkeypatch: monkeypatch.setattr(target, name, value)
 
 
-def _live(test: Callable[[live.LiveGrant, str, datetime], bool]) -> Callable[[pytest.MonkeyPatch], None]:
-    """Live grants by another test of (grant, purpose, now)."""
+def _live(
+    test: Callable[[live.LiveGrant, str, datetime], bool],
+    cases: Callable[[live.LiveGrant, bool], bool] = lambda g, case: case or not g.case_required,
+) -> Callable[[pytest.MonkeyPatch], None]:
+    """Live grants by another test of (grant, purpose, now), or of (grant, whether there is a case)."""
 
-    def patched(self: live.Policy, recipient: int, purpose: str, _action: str, dataset: int, now: datetime) -> tuple[live.LiveGrant, ...]:
-        return tuple(g for g in self.grants.values() if g.recipient == recipient and g.dataset == dataset and test(g, purpose, now))
+    def patched(
+        self: live.Policy, recipient: int, purpose: str, _action: str, dataset: int, now: datetime, case: bool = False
+    ) -> tuple[live.LiveGrant, ...]:
+        own = (g for g in self.grants.values() if g.recipient == recipient and g.dataset == dataset)
+        return tuple(g for g in own if test(g, purpose, now) and cases(g, case))
 
     return lambda monkeypatch: monkeypatch.setattr(live.Policy, "live", patched)
+
+
+def _as_it_is(g: live.LiveGrant, purpose: str, now: datetime) -> bool:
+    return purpose in g.purposes and "query" in g.actions and g.since <= now < g.until
 
 
 _SINCE = "i.occurred_at >= (select since from c)[public.idx((select grants from c), g)]"
@@ -159,7 +169,10 @@ VIEW_FAULTS = [
     Fault(
         "an MOU ends a moment late", in_views(patch=_live(lambda g, p, now: p in g.purposes and "query" in g.actions and now <= g.until))
     ),
-    Fault("an MOU's last day is left out", in_views(sql=_snapshot(("m.in_force_until\n", "m.in_force_until - interval '1 day'\n")))),
+    Fault("a grant for cases opens without one", in_views(patch=_live(_as_it_is, lambda g, case: True))),
+    Fault("a case opens nothing", in_views(patch=_live(_as_it_is, lambda g, case: not g.case_required))),
+    Fault("a case closes what needs none", in_views(patch=_live(_as_it_is, lambda g, case: case == g.case_required))),
+    Fault("an MOU's last day is left out", in_views(sql=_snapshot(("m.in_force_until,", "m.in_force_until - interval '1 day',")))),
     Fault("an MOU's first day is left out", in_views(sql=_snapshot(("m.in_force_from,", "m.in_force_from + interval '1 day',")))),
 ]
 
@@ -218,7 +231,19 @@ def _uncut_period(_self: query.Querying, _session: Any, asked: paths.Query) -> c
     return context.Reach(since=asked.since, until=asked.until)
 
 
+def _with_case(case: bool) -> Callable[[pytest.MonkeyPatch], None]:
+    """Every reader has a case, or none has."""
+    original = live.Policy.live
+
+    def patched(self: live.Policy, *asked: Any) -> tuple[live.LiveGrant, ...]:
+        return original(self, *asked[:5], case)
+
+    return lambda monkeypatch: monkeypatch.setattr(live.Policy, "live", patched)
+
+
 FLOW_FAULTS = [
+    Fault("the reader's case is taken for granted", in_flow(_with_case(True))),
+    Fault("the reader's case is forgotten", in_flow(_with_case(False))),
     Fault("an area is compared with the finest cell", in_flow(_set(statements, "_IN_BOX", _FINEST), _WITH_FINEST)),
     Fault("an area leaves its border out", in_flow(_set(statements, "_IN_BOX", _OPEN_BOX))),
     Fault("the last cells of an area are left out", in_flow(_ranges(lambda found: found[:-1] if len(found) > 1 else found))),

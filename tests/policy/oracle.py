@@ -139,6 +139,7 @@ def rounded(at: datetime, step: timedelta) -> datetime:
 class Reader:
     organisation: str
     purpose: str
+    case: str | None = None
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,7 @@ class Oracle:
     @staticmethod
     def live(grant: Grant, reader: Reader, now: datetime) -> bool:
         granted = reader.purpose in grant.data["purposes"] and "query" in grant.data["actions"]
+        granted = granted and (reader.case is not None or "case_reference" not in grant.data)
         return grant.consumer == reader.organisation and granted and grant.since <= now < grant.until
 
     @staticmethod

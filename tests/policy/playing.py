@@ -11,9 +11,10 @@ import orjson
 import sqlalchemy as sa
 from ruamel.yaml import YAML
 
+from tests import assertion
 from tests.policy.cases import Asked, Batch
-from tests.policy.oracle import GrantKey, Oracle, Record, cell
-from tests.world import World
+from tests.policy.oracle import GrantKey, Oracle, Reader, Record, cell
+from tests.world import ASSERTION_TYPE, BASE, World
 
 CLOCK = """
 create table hub.test_clock (at timestamptz);
@@ -102,6 +103,25 @@ def _write(folder: Path, made: Batch, mou: Mapping[str, Any], number: int) -> Pa
     return path
 
 
+def bearer(world: World, reader: Reader) -> dict[str, str]:
+    """An Authorization header of the organisation's client, for the reader's purpose and case."""
+    if reader.case is None:
+        return world.bearer(reader.organisation, reader.purpose)
+    key = (reader.organisation, f"{reader.purpose} {reader.case}")
+    if key not in world.tokens:
+        form = {
+            "grant_type": "client_credentials",
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": assertion.make(world.keys[reader.organisation], reader.organisation, BASE, world.clock()),
+            "purpose": reader.purpose,
+            "case": reader.case,
+        }
+        answer = world.http.post("/oauth/token", data=form)
+        assert answer.status_code == 200, answer.text
+        world.tokens[key] = answer.json()["access_token"]
+    return {"Authorization": f"Bearer {world.tokens[key]}"}
+
+
 def code_of(record: Record) -> int:
     """A record's 2 km cell as the number that the tables hold: rows from the south, then columns from the west."""
     row, column = cell(record.lon, record.lat, 2000)
@@ -110,4 +130,5 @@ def code_of(record: Record) -> int:
 
 def case_of(asked: Asked) -> str:
     """Names a case in a difference."""
-    return f"{asked.reader.organisation} for {asked.reader.purpose} at {asked.now.isoformat()} asks {asked.request}"
+    case = f", case {asked.reader.case}," if asked.reader.case else ""
+    return f"{asked.reader.organisation} for {asked.reader.purpose}{case} at {asked.now.isoformat()} asks {asked.request}"

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from tests.conftest import ROOT
 from tests.policy.answers import as_feature, parsed
 from tests.policy.oracle import TIMES, Oracle, Reader, Record, Request, area, moment
-from tests.policy.playing import movable_clock, set_clock
+from tests.policy.playing import bearer, movable_clock, set_clock
 from tests.world import World
 
 EXAMPLES = sorted((ROOT / "policies" / "examples").glob("*.yaml"))
@@ -87,9 +87,12 @@ def test_the_hub_and_the_oracle_decide_as_the_example_says(world: World, clock: 
     example = played(world, tmp_path, path)
     shown = hidden = 0
     for n, decision in enumerate(example.data["decisions"]):
-        reader, now = Reader(example.slug(decision["reader"]["organisation"]), decision["reader"]["purpose"]), moment(decision["now"])
+        reader, now = (
+            Reader(**decision["reader"] | {"organisation": example.slug(decision["reader"]["organisation"])}),
+            moment(decision["now"]),
+        )
         clock(now)
-        answer = world.get(reader.organisation, reader.purpose, ITEMS, limit=1000, **decision.get("query", {}))
+        answer = world.http.get(ITEMS, params={"limit": 1000} | decision.get("query", {}), headers=bearer(world, reader))
         where = f"{path.name}, decision {n + 1}"
         if decision["expect"] == "refused":
             assert answer.status_code == 403, f"{where}: {answer.text}"

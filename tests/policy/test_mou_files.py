@@ -22,6 +22,8 @@ SHOWN = "{category: clear, occurred_at: {round_to: PT1H}, place: {grid_m: 500}}"
 PLACE, VALUE, CATEGORY = "grants[0].where[1]", "grants[0].where[2]", "grants[0].fields.category"
 TIME = "grants[0].fields.occurred_at"
 AT_MOST = "field: severity, at_most: 3"
+FIELDS, NEEDS = "  fields: {category", "grants[0].case_reference"
+CASE = "  case_reference: {}\n  fields: {{category"
 # name: (edits, place, line, reason)
 BAD: dict[str, tuple[list[Edit], str, int | None, str]] = {
     "unknown word at the top": ([("title:", "titel: x\ntitle:")], "titel", 3, "not a word"),
@@ -84,6 +86,11 @@ BAD: dict[str, tuple[list[Edit], str, int | None, str]] = {
     "an empty duration": ([("PT4H", "PT")], "grants[0].occurred.embargo", 19, "weeks, days"),
     "a negative duration": ([("PT4H", "-PT4H")], "grants[0].occurred.embargo", 19, "weeks, days"),
     "a number for a duration": ([("PT4H", "4")], "grants[0].occurred.embargo", 19, "weeks, days"),
+    "a case that is only asked for": ([(FIELDS, CASE.format("optional"))], NEEDS, 20, "the word `required`"),
+    "a case by a yes": ([(FIELDS, CASE.format("true"))], NEEDS, 20, "the word `required`"),
+    "a case by a list": ([(FIELDS, CASE.format("[required]"))], NEEDS, 20, "the word `required`"),
+    "a case by nothing": ([(FIELDS, CASE.format(""))], NEEDS, 20, "the word `required`"),
+    "a case in the window": ([("PT4H", "PT4H, case_reference: required")], "grants[0].occurred.case_reference", 19, "not a word"),
     "until before from": ([("until: 2099-12-31", "until: 2025-12-31")], "in_force", 5, "ends before it begins"),
     "until the end of time": ([("until: 2099-12-31", "until: 9999-12-31")], "in_force.until", 5, "less than 9999-01-01"),
     "a time for a day": ([("from: 2026-01-01", "from: 2026-01-01T00:00:00Z")], "in_force.from", 5, "a day"),

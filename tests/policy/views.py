@@ -66,7 +66,7 @@ def view_differences(played: Played, connection: Any, asked: Asked) -> Iterator[
     admitted = Admission(row[0], row[1], asked.now, row[3], True)
     policy = Policies("incidents").at(tx, admitted.epoch, asked.now)
     organisation = played.organisations[asked.reader.organisation]
-    grants = policy.live(organisation, asked.reader.purpose, "query", INCIDENTS.number, asked.now)
+    grants = policy.live(organisation, asked.reader.purpose, "query", INCIDENTS.number, asked.now, asked.reader.case is not None)
     context = seal(
         played.world.database.secrets.context,
         INCIDENTS,

@@ -5,7 +5,7 @@ An operation or a parameter without values here fails a test: nobody adds an end
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from random import Random
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.world import ASSERTION_TYPE, feature
 
 POSTER = "poster"  # publishes during the comparison, so that no reader's own part of the log grows
 PURPOSE = "research"
+EARTH = "-180,-90,180,90"
 
 Operation = Mapping[str, Any]
 Asks = Iterator[Ask]
@@ -42,11 +43,12 @@ def _plain(method: str, path: str, _op: Operation, scenario: Scenario, _ids: Map
 
 def _token(method: str, path: str, op: Operation, scenario: Scenario, _ids: Mapping[str, str]) -> Asks:
     members = op["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]["properties"]
-    assert set(members) == {"grant_type", "client_assertion_type", "client_assertion", "scope", "purpose"}
+    assert set(members) == {"grant_type", "client_assertion_type", "client_assertion", "scope", "purpose", "case"}
     form = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": "x", "purpose": PURPOSE}
     yield Ask(method, path, None, form=form)
     yield Ask(method, path, None, form=form | {"client_assertion": SIGNED, "client": scenario.reader})
     yield Ask(method, path, None, form=form | {"client_assertion": SIGNED, "client": scenario.reader, "scope": "query"})
+    yield Ask(method, path, None, form=form | {"client_assertion": SIGNED, "client": scenario.reader, "case": "2026/17"})
 
 
 def _publish(method: str, path: str, _op: Operation, scenario: Scenario, _ids: Mapping[str, str]) -> Asks:
@@ -105,6 +107,24 @@ def _page(method: str, path: str, op: Operation, scenario: Scenario, _ids: Mappi
         yield from (Ask(method, path, scenario.reader, "other-purpose", ((name, v),)) for v in alone[name][:3])
 
 
+def _map(method: str, path: str, op: Operation, scenario: Scenario, _ids: Mapping[str, str]) -> Asks:
+    """Each area alone; each other value in the whole world and in one area; combinations."""
+    alone = {p["name"]: list(dict.fromkeys(PAGE_VALUES[p["name"]](scenario))) for p in op["parameters"]}
+    boxes = alone.pop("bbox")
+    for box in [*boxes, EARTH]:
+        yield Ask(method, path, scenario.reader, PURPOSE, (("bbox", box),))
+    for name, values in alone.items():
+        for value in values:
+            yield from (Ask(method, path, scenario.reader, PURPOSE, (("bbox", box), (name, value))) for box in (EARTH, boxes[0]))
+    random = Random(f"{scenario.reader} {path}")
+    for _ in range(10):
+        chosen = [(name, random.choice(alone[name])) for name in random.sample(sorted(n for n in alone if alone[n]), 2)]
+        yield Ask(method, path, scenario.reader, PURPOSE, (("bbox", random.choice(boxes)), *chosen))
+    for parameters in ((), (("bbox", EARTH), ("limit", "1"))):
+        yield Ask(method, path, scenario.reader, PURPOSE, parameters)
+    yield from (Ask(method, path, scenario.reader, "other-purpose", (("bbox", box),)) for box in (EARTH, *boxes[:3]))
+
+
 def _audit(method: str, path: str, op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
     for parameter in op["parameters"]:
         for value in AUDIT_VALUES[parameter["name"]](scenario, ids):
@@ -123,8 +143,9 @@ GENERATORS: dict[str, Callable[..., Asks]] = {
     **dict.fromkeys(
         [f"{name}_incidents" for name in ("imports", "import", "import_state", "import_part", "import_cancel", "import_verdicts")], _import
     ),
-    "item_incidents": _item,
+    **dict.fromkeys(["item_incidents", "explain_incidents"], _item),
     "items_incidents": _page,
+    "map_incidents": _map,
     "auditEvents": _audit,
 }
 
@@ -165,6 +186,16 @@ AUDIT_VALUES: dict[str, Callable[[Scenario, Mapping[str, str]], Iterable[str]]] 
     "organisation": lambda s, ids: [s.reader, s.provider],
     "owner": lambda s, ids: [s.reader, s.provider],
     "type": lambda s, ids: ["publish", "query", "audit"],
+    "person": lambda s, ids: ["00000000-0000-4000-8000-000000000001", "nobody"],
+    "client": lambda s, ids: [s.reader, s.provider],
+    "session": lambda s, ids: ["none"],
+    "mou": lambda s, ids: ["MOU-TWINS", "none"],
+    "purpose": lambda s, ids: [PURPOSE, "none"],
+    "case": lambda s, ids: ["none"],
+    "decision": lambda s, ids: ["permit", "absent", "maybe"],
+    "dataset": lambda s, ids: ["incidents", "none"],
+    "bbox": lambda s, ids: list(islice(_boxes(s), 4)),
+    "placeless": lambda s, ids: ["true", "perhaps"],
     "record": lambda s, ids: [ids[p[0]["properties"]["external_id"]] for p in s.pairs] + [ids[f"own-{s.reader}"], "none"],
     "before": lambda s, ids: ["1", "1000000"],
     "limit": lambda s, ids: ["1", "2", "1000", "0"],

@@ -17,6 +17,7 @@ from tests.world import World, feature, grant
 
 PURPOSE = "research"
 ITEM = "/collections/incidents/items/{}"
+PATHS = {"record": ITEM, "explanation": f"{ITEM}/explain"}
 # Why there is nothing to see → how the id is chosen (see `ids`).
 KINDS = [
     "nobody has it",
@@ -54,23 +55,33 @@ def ids(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
     return found | {"nobody has it": str(uuid4()), "not an id": "A-1", "upper case": found["shown"].upper()}
 
 
-def _ask(world: World, wanted: str, method: str = "GET") -> Answer:
-    return send(world, [Ask(method, ITEM.format(wanted), "reader", PURPOSE)])[0][0]
+@pytest.fixture(params=PATHS)
+def path(request: pytest.FixtureRequest) -> str:
+    """What is asked about a record: the record, or why it looks as it does."""
+    return PATHS[request.param]
 
 
-def test_the_shared_record_is_there(world: World, ids: dict[str, str]) -> None:
-    assert _ask(world, ids["shown"]).status == 200
-    other = send(world, [Ask("GET", ITEM.format(ids["another purpose"]), "reader", "other")])[0][0]
+def _ask(world: World, wanted: str, path: str = ITEM, method: str = "GET") -> Answer:
+    return send(world, [Ask(method, path.format(wanted), "reader", PURPOSE)])[0][0]
+
+
+def test_the_shared_record_is_there(world: World, ids: dict[str, str], path: str) -> None:
+    assert _ask(world, ids["shown"], path).status == 200
+    other = send(world, [Ask("GET", path.format(ids["another purpose"]), "reader", "other")])[0][0]
     assert other.status == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_answer_is_the_same_byte_for_byte(world: World, ids: dict[str, str], kind: str, method: str) -> None:
-    expected = _ask(world, str(uuid4()), method)
+def test_the_answer_is_the_same_byte_for_byte(world: World, ids: dict[str, str], path: str, kind: str, method: str) -> None:
+    expected = _ask(world, str(uuid4()), path, method)
     assert expected.status == 404
-    assert _ask(world, ids[kind], method) == expected
+    assert _ask(world, ids[kind], path, method) == expected
     assert ids[kind].encode() not in expected.body
+
+
+def test_an_absent_record_and_its_explanation_are_one_answer(world: World, ids: dict[str, str]) -> None:
+    assert _ask(world, ids["no grant"], PATHS["explanation"]) == _ask(world, ids["no grant"])
 
 
 # --- the statements ----------------------------------------------------------------------------------------------------------------
@@ -100,19 +111,19 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
     return Spy(monkeypatch)
 
 
-def _heard(world: World, spy: Spy, wanted: str) -> list[tuple[str, int]]:
-    _ask(world, wanted)  # the first may have to prepare, or to learn of a new policy
+def _heard(world: World, spy: Spy, wanted: str, path: str = ITEM) -> list[tuple[str, int]]:
+    _ask(world, wanted, path)  # the first may have to prepare, or to learn of a new policy
     spy.heard.clear()
-    _ask(world, wanted)
+    _ask(world, wanted, path)
     return list(spy.heard)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_statements_are_executed(world: World, ids: dict[str, str], spy: Spy, kind: str) -> None:
+def test_the_same_statements_are_executed(world: World, ids: dict[str, str], spy: Spy, path: str, kind: str) -> None:
     expected = _heard(world, spy, str(uuid4()))
     assert any("execute incidents_item" in statement for statement, _ in expected)
     assert any("audit_append" in statement for statement, _ in expected)
-    assert _heard(world, spy, ids[kind]) == expected
+    assert _heard(world, spy, ids[kind], path) == expected
 
 
 def test_one_more_look_is_noticed(world: World, ids: dict[str, str], spy: Spy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,10 +154,10 @@ def _newest(world: World) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_leaf_is_of_one_kind_and_length(world: World, ids: dict[str, str], kind: str) -> None:
+def test_the_leaf_is_of_one_kind_and_length(world: World, ids: dict[str, str], path: str, kind: str) -> None:
     _ask(world, str(uuid4()))
     expected, length = _newest(world)
-    _ask(world, ids[kind])
+    _ask(world, ids[kind], path)
     leaf, its_length = _newest(world)
     assert leaf["decision"] == expected["decision"] == "absent"
     assert its_length == length
@@ -187,9 +198,9 @@ def test_asking_the_log_for_a_record_of_others_is_the_same_answer(world: World, 
 # --- a client that may not read at all ---------------------------------------------------------------------------------------------
 
 
-def test_without_any_agreement_every_record_is_absent(world: World, ids: dict[str, str]) -> None:
+def test_without_any_agreement_every_record_is_absent(world: World, ids: dict[str, str], path: str) -> None:
     """And not forbidden: a 403 for some and a 404 for others would say which are there."""
-    asked = [Ask("GET", ITEM.format(wanted), "hospital", PURPOSE) for wanted in (*ids.values(), str(uuid4()))]
+    asked = [Ask("GET", path.format(wanted), "hospital", PURPOSE) for wanted in (*ids.values(), str(uuid4()))]
     answers = {answer for (answer,) in send(world, asked)}
     assert {answer.status for answer in answers} == {404}
     assert len(answers) == 1

@@ -21,7 +21,8 @@ from scipy.stats import mannwhitneyu
 
 from hub.audit.leaf import By
 from hub.errors import NotShared
-from hub.sharing.query import Querying, Reader
+from hub.sharing.query import Querying
+from hub.sharing.reader import Reader
 from tests.world import World, feature, grant
 
 SAMPLES, LEVEL, IN_A_ROW, TRIES = 400, 0.001, 2, 3

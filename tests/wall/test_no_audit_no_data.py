@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from hub.crypto.keyring import Keyring
+from hub.sharing import overview
 from hub.sharing.disclosure import Writer
 from tests.wall.asks import POSTER
 from tests.wall.sending import SIGNED, Answer, Ask, send
 from tests.world import ASSERTION_TYPE, World, feature, grant
 
-ITEMS = "/collections/incidents/items"
+ITEMS, MAP = "/collections/incidents/items", "/collections/incidents/map"
+EARTH = (("bbox", "-180,-90,180,90"),)
 CANARY = "A canary sings at the harbour"
 TOKEN = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": SIGNED, "client": "health"}
 
@@ -54,6 +56,12 @@ def _asks(world: World) -> dict[str, Ask]:
         "a page of an area": Ask("GET", ITEMS, "health", "research", (("bbox", "-80,43,-79,44"),)),
         "an empty page": Ask("GET", ITEMS, "health", "research", (("bbox", "1,1,2,2"),)),
         "the length of a page": Ask("HEAD", ITEMS, "health", "research"),
+        "a map": Ask("GET", MAP, "health", "research", EARTH),
+        "the length of a map": Ask("HEAD", MAP, "health", "research", EARTH),
+        "a map without records": Ask("GET", MAP, "health", "research", (("bbox", "1,1,2,2"),)),
+        "that no map is shared": Ask("GET", MAP, "fire", "research", EARTH),
+        "an explanation": Ask("GET", f"{item}/explain", "health", "research"),
+        "that there is an explanation": Ask("HEAD", f"{item}/explain", "health", "research"),
         "a record": Ask("GET", item, "health", "research"),
         "that a record is there": Ask("HEAD", item, "health", "research"),
         "that a record is absent": Ask("GET", f"{ITEMS}/00000000-0000-4000-8000-000000000000", "health", "research"),
@@ -67,9 +75,12 @@ def _asks(world: World) -> dict[str, Ask]:
 
 ASKED = ["a page", "a page of an area", "an empty page", "the length of a page", "a record", "that a record is there"]
 ASKED += ["that a record is absent", "that nothing is shared", "that a scope is missing", "the log", "a token", "a receipt"]
+ASKED += ["a map", "the length of a map", "a map without records", "that no map is shared"]
+ASKED += ["an explanation", "that there is an explanation"]
 GOOD: dict[str, tuple[int, ...]] = dict.fromkeys(ASKED, (200,)) | {
     "that a record is absent": (404,),
     "that nothing is shared": (403,),
+    "that no map is shared": (403,),
     "that a scope is missing": (403,),
     "a receipt": (200, 201),
 }
@@ -154,7 +165,16 @@ def test_a_build_that_answers_all_the_same_is_found_out(shared: World, monkeypat
         test_nothing_is_told_that_is_not_in_the_log(shared, opened, "the disk is full")
 
 
-@pytest.mark.parametrize("name", ["a page", "a record"])
+def test_a_map_that_counts_tells_no_number_that_is_not_in_the_log(
+    shared: World, monkeypatch: pytest.MonkeyPatch, opened: list[int]
+) -> None:
+    monkeypatch.setattr(overview, "MAX_RECORDS", 1)
+    test_nothing_is_told_that_is_not_in_the_log(shared, opened, "the disk is full")
+    ((answer,),) = send(shared, [_asks(shared)["a map"]])
+    assert b'"kind":"counts"' in answer.body
+
+
+@pytest.mark.parametrize("name", ["a page", "a record", "an explanation"])
 def test_the_leaf_is_durable_before_a_field_is_opened(shared: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Another session sees the leaf at the moment of opening: it is committed."""
     seen: list[Any] = []
@@ -175,7 +195,8 @@ def test_the_leaf_is_durable_before_a_field_is_opened(shared: World, monkeypatch
 
 
 def test_one_disclosure_is_one_leaf(shared: World) -> None:
-    for name in ("a page", "an empty page", "the length of a page", "a record", "that a record is there"):
+    once = ["a page", "an empty page", "the length of a page", "a record", "that a record is there", "a map", "a map without records"]
+    for name in (*once, "the length of a map", "an explanation", "that there is an explanation"):
         before = _stored(shared)[-1]
         send(shared, [_asks(shared)[name]])
         assert _stored(shared)[-1] == before + 1, name
@@ -226,9 +247,9 @@ def test_a_grant_taken_away_meanwhile_is_not_used(
     version = _version(shared)
     _sign(shared, tmp_path, version + 1, {"category": "clear", "narrative": "clear"})
     _between(monkeypatch, lambda n: _sign(shared, tmp_path, version + 2, {"category": "clear"}, "other") if n == 1 else None)
-    page, record = _asks(shared)["a page"], _asks(shared)["a record"]
-    assert send(shared, [page])[0][0].status == 403
-    assert send(shared, [record])[0][0].status == 404
+    asked = _asks(shared)
+    answers = {name: send(shared, [asked[name]])[0][0].status for name in ("a page", "a map", "a record", "an explanation")}
+    assert answers == {"a page": 403, "a map": 403, "a record": 404, "an explanation": 404}
     assert opened == []
 
 
@@ -239,7 +260,7 @@ def test_a_policy_that_never_rests_ends_in_503(shared: World, monkeypatch: pytes
 
     _between(monkeypatch, unrest)
     before = _stored(shared)
-    for name in ("a page", "a record", "that a record is absent"):
+    for name in ("a page", "a record", "that a record is absent", "a map", "an explanation"):
         ((answer,),) = send(shared, [_asks(shared)[name]])
         _tells_nothing(answer)
     assert opened == []

@@ -14,7 +14,8 @@ from hub.sharing.disclosure import Writer
 from tests.wall.sending import Ask, send
 from tests.world import World, feature, grant
 
-ITEMS = "/collections/incidents/items"
+ITEMS, MAP = "/collections/incidents/items", "/collections/incidents/map?bbox=-180,-90,180,90"
+SHARED, ENDED = [200, 200, 200, 200], [403, 403, 404, 404]  # a page, a map, a record, an explanation
 POOL = 4  # what tests/world.py gives each role
 
 
@@ -32,7 +33,11 @@ def shared(world: World, tmp_path: Path) -> tuple[str, str]:
 
 
 def _asked(world: World, reader: str, record: str) -> list[int]:
-    asks = [Ask("GET", ITEMS, reader, "research"), Ask("GET", f"{ITEMS}/{record}", reader, "research")]
+    return _asked_for(world, reader, record, "research")
+
+
+def _asked_for(world: World, reader: str, record: str, purpose: str) -> list[int]:
+    asks = [Ask("GET", path, reader, purpose) for path in (ITEMS, MAP, f"{ITEMS}/{record}", f"{ITEMS}/{record}/explain")]
     return [answer.status for (answer,) in send(world, asks)]
 
 
@@ -54,9 +59,9 @@ def test_a_version_without_the_grant_ends_it_on_every_connection(
 ) -> None:
     reader, record = shared
     asked = lambda: _asked(world, reader, record)  # noqa: E731
-    assert _on_every_connection(world, monkeypatch, asked) == [[200, 200]] * POOL
+    assert _on_every_connection(world, monkeypatch, asked) == [SHARED] * POOL
     world.mou(tmp_path, f"MOU-{reader.upper()}", "police", reader, [grant("second", ["planning"])], version=2)
-    assert _on_every_connection(world, monkeypatch, asked) == [[403, 404]] * POOL
+    assert _on_every_connection(world, monkeypatch, asked) == [ENDED] * POOL
     assert world.get(reader, "planning", ITEMS).status_code == 200  # what was not taken away stays
 
 
@@ -73,7 +78,7 @@ def test_a_version_with_narrower_conditions_ends_the_others(world: World, shared
     narrower = grant(where=[{"field": "category", "one_of": ["fire"]}])
     world.mou(tmp_path, f"MOU-{reader.upper()}", "police", reader, [narrower], version=2)
     assert world.items(reader, "research") == []
-    assert _asked(world, reader, record) == [200, 404]
+    assert _asked(world, reader, record) == [200, 200, 404, 404]
 
 
 def test_an_mou_ends_at_its_instant_without_anybody_doing_anything(world: World, shared: tuple[str, str]) -> None:
@@ -82,18 +87,17 @@ def test_an_mou_ends_at_its_instant_without_anybody_doing_anything(world: World,
         ends = "update hub.mous set in_force_until = clock_timestamp() + interval '1 s' where mou = %s"
         admin.exec_driver_sql(ends, (f"MOU-{reader.upper()}",))
         admin.exec_driver_sql("update hub.policy_epoch set epoch = epoch + 1")
-    assert _asked(world, reader, record) == [200, 200]
+    assert _asked(world, reader, record) == SHARED
     time.sleep(1.05)
-    assert _asked(world, reader, record) == [403, 404]
+    assert _asked(world, reader, record) == ENDED
 
 
 def test_a_disabled_client_reads_nothing_with_the_token_it_has(world: World, shared: tuple[str, str]) -> None:
     reader, record = shared
     clients.disable(world.database.writer, reader, world.clock())
-    assert _asked(world, reader, record) == [401, 401]
+    assert _asked(world, reader, record) == [401] * 4
 
 
 def test_a_purpose_that_was_not_granted_gives_nothing(world: World, shared: tuple[str, str]) -> None:
     reader, record = shared
-    asks = [Ask("GET", ITEMS, reader, "enforcement"), Ask("GET", f"{ITEMS}/{record}", reader, "enforcement")]
-    assert [answer.status for (answer,) in send(world, asks)] == [403, 404]
+    assert _asked_for(world, reader, record, "enforcement") == ENDED

@@ -26,6 +26,10 @@ TABLES = {
         ("assertions_seen", "INSERT"),
         ("assertions_seen", "DELETE"),
         *((table, right) for table in ("imports", "import_batches", "replies") for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
+        *((table, right) for table in ("people", "passkeys", "sessions", "tickets") for right in ("SELECT", "INSERT", "UPDATE")),
+        ("passkeys", "DELETE"),
+        *((table, right) for table in ("recovery_codes", "challenges", "attempts") for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
+        *(("shared_maps", right) for right in ("SELECT", "INSERT", "DELETE")),
     },
     "hub_auditor": {("audit_leaves", "SELECT"), ("organisations", "SELECT")},
     "hub_keys": set(),
@@ -39,6 +43,8 @@ FUNCTIONS = {
         "grant_shares",
         "label_keys",
         "audit_append",
+        "agreements",
+        "agreement_areas",
         *(f"{name}_ctx" for name in DATASETS),
     },
     "hub_writer": {
@@ -48,7 +54,14 @@ FUNCTIONS = {
         "organisation_names",
         *(f"{name}_{what}" for name in DATASETS for what in WRITING),
     },
-    "hub_auditor": {"audit_append", "admit", "policy_snapshot", "organisation_names", *(f"{name}_revisions" for name in DATASETS)},
+    "hub_auditor": {
+        "audit_append",
+        "admit",
+        "policy_snapshot",
+        "organisation_names",
+        "leaf_terms",
+        *(f"{name}_revisions" for name in DATASETS),
+    },
     "hub_keys": set(),
 }
 KEYS_TABLES = {("kek", "SELECT"), ("kek", "INSERT"), *(("dek", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE"))}

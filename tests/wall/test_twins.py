@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,9 +16,10 @@ from starlette.routing import Route
 from hub.api import openapi
 from hub.datasets import DATASETS
 from hub.released import PATHS, view_sql
-from hub.sharing import context, query, stored
+from hub.sharing import context, overview, query, stored
 from hub.sharing.labels import label_sql
 from hub.sharing.statements import Shape, Statements
+from hub.web import pages
 from tests.wall.asks import AUDIT_VALUES, GENERATORS, PAGE_VALUES, POSTER, asks, operations
 from tests.wall.sending import Answer, Ask, differences, send
 from tests.wall.twins import Scenario, scenarios
@@ -92,13 +93,20 @@ def _pages(wanted: Sequence[Ask]) -> list[Ask]:
     return [a for a in wanted if a.method == "GET" and a.path.endswith("/items")]
 
 
+def _maps(wanted: Sequence[Ask]) -> list[Ask]:
+    return [a for a in wanted if a.method == "GET" and a.path.endswith("/map")]
+
+
 def _boxed(wanted: Sequence[Ask]) -> list[Ask]:
-    return [a for a in _pages(wanted) if "bbox" in dict(a.params)][::2]
+    return [a for a in _pages(wanted) if "bbox" in dict(a.params)][::2] + _maps(wanted)[::2]
 
 
 def _honest(world: World, asked: Mapping[str, Sequence[Ask]]) -> dict[str, Answers]:
-    """The hub as it is; then again with pages of an area read through the access path `seek`."""
+    """The hub as it is; then maps that count; then again pages and maps of an area read through the access path `seek`."""
     found = {"hub": {name: send(world, wanted) for name, wanted in asked.items()}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overview, "MAX_RECORDS", 0)
+        found["counts"] = {name: send(world, _maps(wanted)) for name, wanted in asked.items()}
     with pytest.MonkeyPatch.context() as patch, world.superuser() as connection:
         connection.exec_driver_sql("analyze hub.incidents")
         connection.commit()
@@ -115,7 +123,7 @@ def _honest(world: World, asked: Mapping[str, Sequence[Ask]]) -> dict[str, Answe
 @dataclass(frozen=True)
 class Bug:
     """A planted bug: the statement text `finds` becomes `puts`; the scenario whose twins must then be told apart, by requests with
-    the parameter `about`.
+    the parameter `about`, of pages or of maps.
     """
 
     scenario: str
@@ -123,6 +131,7 @@ class Bug:
     finds: str = ""
     puts: str = ""
     python: Callable[[pytest.MonkeyPatch], None] = lambda patch: None
+    asks: Callable[[Sequence[Ask]], list[Ask]] = _pages
 
 
 def _exact_windows(patch: pytest.MonkeyPatch) -> None:
@@ -130,6 +139,11 @@ def _exact_windows(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(context, "cut_up", lambda at, step: at)
 
 
+def _counting(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(overview, "MAX_RECORDS", 0)
+
+
+_PLACE, _FINE_PLACE = r"ST_([XY])\(v\.place\)(?! between)", r"ST_\1(v.fine_place)"
 BUGS = {
     "an area is compared with the 100 m cell": Bug("cell2k", "bbox", r"ST_([XY])\(v\.place\) between", r"ST_\1(v.fine_place) between"),
     "a jurisdiction is compared with the 100 m cell": Bug("cell500", "limit"),
@@ -144,6 +158,12 @@ BUGS = {
     "a withheld field shows in another": Bug(
         "withheld", "limit", r"to_json\(([vx])\.category\)", r"to_json(\1.category || coalesce(\1.fine_status, ''))"
     ),
+    "a map shows the 100 m cell": Bug("cell2k", "bbox", _PLACE, _FINE_PLACE, asks=_maps),
+    "a map counts by the 100 m cell": Bug("cell2k", "bbox", _PLACE, _FINE_PLACE, _counting, _maps),
+    "a map's area is compared with the 100 m cell": Bug(
+        "cell2k", "bbox", r"ST_([XY])\(v\.place\) between", r"ST_\1(v.fine_place) between", _counting, _maps
+    ),
+    "a map is in the order of time": Bug("hour", "bbox", r"order by v\.k2, v\.id", "order by v.k2, v.fine_at, v.id", asks=_maps),
 }
 FINE = ", i.c100 as fine_place, i.occurred_at as fine_at, i.status as fine_status, i.k2 as fine_k2\nfrom hub.incidents i"
 
@@ -164,12 +184,12 @@ def _spoil(world: World) -> None:
 
 
 def _spoiled(world: World, asked: Mapping[str, Sequence[Ask]]) -> dict[str, Answers]:
-    return {name: {bug.scenario: _with(world, bug, _some(asked[bug.scenario], bug.about))} for name, bug in BUGS.items()}
+    return {name: {bug.scenario: _with(world, bug, _some(asked[bug.scenario], bug))} for name, bug in BUGS.items()}
 
 
-def _some(wanted: Sequence[Ask], about: str) -> list[Ask]:
+def _some(wanted: Sequence[Ask], bug: Bug) -> list[Ask]:
     """The requests with the parameter that a bug is about are enough to find it out."""
-    return [a for a in _pages(wanted) if about in dict(a.params)][:36]
+    return [a for a in bug.asks(wanted) if bug.about in dict(a.params)][:36]
 
 
 def _with(world: World, bug: Bug, wanted: Sequence[Ask]) -> list[list[Answer]]:
@@ -186,7 +206,12 @@ class _Spoiled(Statements):
         self.bug, self.replaced = bug, 0
 
     def prepared(self, path: str, shape: Shape) -> tuple[str, str]:
-        name, text = super().prepared(path, shape)
+        return self._spoiled(*super().prepared(path, shape))
+
+    def overview(self, form: str, path: str) -> tuple[str, str]:
+        return self._spoiled(*super().overview(form, path))
+
+    def _spoiled(self, name: str, text: str) -> tuple[str, str]:
         spoiled, count = re.subn(self.bug.finds, self.bug.puts, text)
         self.replaced += count
         return name, spoiled
@@ -214,16 +239,23 @@ def test_every_operation_and_parameter_of_the_document_has_its_requests(document
     assert found["items_incidents"] == set(PAGE_VALUES)
     assert found["auditEvents"] == set(AUDIT_VALUES)
     reading = {name for name, parameters in found.items() if parameters and name.partition("_")[0] not in WRITING}
-    assert reading == {"items_incidents", "item_incidents", "auditEvents"}
+    assert reading == {"items_incidents", "item_incidents", "map_incidents", "explain_incidents", "auditEvents"}
+    assert found["map_incidents"] == set(PAGE_VALUES) - {"limit", "cursor"}
 
 
-def test_every_route_is_in_the_document(world: World, document: Mapping[str, Any]) -> None:
+def _methods(routers: Iterable[Any]) -> set[tuple[str, str]]:
+    found = [route for r in routers for route in getattr(r, "routes", [r]) if isinstance(route, Route)]
+    routes = {(m, route.path) for route in found for m in route.methods or () if m != "HEAD"}
+    assert len(routes) == len(found) > 0
+    return routes
+
+
+def test_every_route_is_in_the_document_or_a_page(world: World, document: Mapping[str, Any]) -> None:
+    """What pages show comes through the same flows; who may open which is in tests/web."""
     named = {(m, re.sub(r"^/collections/incidents", "/collections/{name}", path)) for m, path, _ in operations(document)}
-    routers = [getattr(r, "original_router", r) for r in world.http.app.routes]  # type: ignore[attr-defined]
-    found = [route for r in routers for route in getattr(r, "routes", [r])]
-    routes = {(m, route.path) for route in found if isinstance(route, Route) for m in route.methods or () if m != "HEAD"}
-    assert len(routes) == sum(isinstance(route, Route) for route in found) > 10
-    assert routes == named
+    routes = _methods(getattr(r, "original_router", r) for r in world.http.app.routes)  # type: ignore[attr-defined]
+    assert routes - _methods(pages.routers()) == named
+    assert len(named) > 10
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -235,10 +267,17 @@ def test_twins_answer_every_request_alike(compared: Compared, name: str) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_twins_are_counted_alike(compared: Compared, name: str) -> None:
+    one, other = compared.first["counts"][name], compared.second["counts"][name]
+    assert [_maps(compared.asked[name])[n] for n in differences(one, other)] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_twins_answer_alike_through_the_index_for_readers_of_little(compared: Compared, name: str) -> None:
     one, other = compared.first["seek"][name], compared.second["seek"][name]
     boxed = _boxed(compared.asked[name])
-    walked = [answers for ask, answers in zip(compared.asked[name], compared.first["hub"][name], strict=True) if ask in boxed]
+    answered = dict(zip(map(id, compared.asked[name]), compared.first["hub"][name], strict=True))
+    walked = [answered[id(ask)] for ask in boxed]
     if name == "exact":
         one, other, walked = map(_without_places, (one, other, walked))
     assert [boxed[n] for n in differences(one, other)] == []
@@ -253,6 +292,9 @@ def test_the_requests_find_something_and_miss_something(compared: Compared, name
     assert sum(not a.empty for a in found) >= 5
     assert any(a.status == 400 for a in pages)
     assert any(len(a) > 1 for a in compared.first["hub"][name])
+    counted = [a for (a,) in compared.first["counts"][name] if a.status == 200]
+    assert sum(a.empty for a in counted) >= 5
+    assert sum(b'"kind":"counts"' in a.body for a in counted) >= 5 or name == "placeless"  # who are on no map at all
 
 
 @pytest.mark.parametrize("bug", BUGS)

@@ -1,0 +1,128 @@
+"""The agreements for their readers: what is loaded and not replaced, its areas, and what an organisation may choose to do under it.
+
+What a query shows is decided elsewhere (hub/sharing), by the grants in the database; here the file's own words are read again.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+from typing import Literal
+
+from sqlalchemy import Engine
+
+from hub.db import transaction
+from hub.errors import Tampered
+from hub.policy.mou import Action, Grant, Mou, read_mou
+from hub.records import Record
+
+State = Literal["in force", "not yet in force", "ended"]
+Case = Literal["never", "sometimes", "always"]
+_AGREEMENTS = "select sha256, source, provider, consumer, loaded_at from hub.agreements(%s)"
+_AREAS = "select mou, name, area from hub.agreement_areas(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """One MOU that is loaded and not replaced. `provider_id` and `consumer_id` number the parties; their slugs are in the MOU."""
+
+    mou: Mou
+    provider_id: int
+    consumer_id: int
+    loaded_at: datetime
+
+    def state(self, now: datetime) -> State:
+        since, until = self.mou.in_force.period
+        if now < since:
+            return "not yet in force"
+        return "in force" if now < until else "ended"
+
+    def days_left(self, now: datetime) -> int:
+        """Days that begin before it ends, today's among them."""
+        return -((now - self.mou.in_force.period[1]).days)
+
+    def ends_soon(self, now: datetime) -> bool:
+        """Whether it is in force and ends within the notice that its parties agreed on."""
+        return self.state(now) == "in force" and self.days_left(now) <= self.mou.in_force.notice_days
+
+    def review_due(self, now: datetime) -> bool:
+        """Whether the day by which its parties meant to review it is past."""
+        return self.state(now) != "ended" and now.date() > self.mou.review_by
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A jurisdiction of an MOU; `geojson` is its geometry, (lon, lat) in degrees, WGS 84."""
+
+    mou: str
+    name: str
+    geojson: str
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """For what an organisation may query now. `case`: whether the grants for it need a case reference: none, some or all of them.
+    `mous`: (MOU, version, title) of those.
+    """
+
+    word: str
+    case: Case
+    mous: tuple[tuple[str, int, str], ...]
+
+
+class Agreements:
+    """Reads agreements; safe to use from several threads. Files are parsed once each: they are known by their hash."""
+
+    def __init__(self, engine: Engine, datasets: Mapping[str, type[Record]]) -> None:
+        self._engine = engine
+        self._datasets = datasets
+        self._parsed: dict[str, Mou] = {}
+        self._lock = Lock()
+
+    def of(self, organisation_id: int | None) -> list[Agreement]:
+        """The agreements that an organisation is a party of, by name; None: everybody's.
+
+        Raises:
+            Tampered: a stored file is not the one that was loaded.
+        """
+        with transaction(self._engine) as tx:
+            rows = tx.rows(_AGREEMENTS, (organisation_id,))
+        return [Agreement(self._mou(sha256, source), *others) for sha256, source, *others in rows]
+
+    def areas(self, organisation_id: int | None) -> list[Area]:
+        """The areas of those agreements."""
+        with transaction(self._engine) as tx:
+            return [Area(*row) for row in tx.rows(_AREAS, (organisation_id,))]
+
+    def purposes(self, organisation_id: int, now: datetime) -> list[Purpose]:
+        """The purposes for which some grant in force lets the organisation query, by their words."""
+        found: dict[str, list[tuple[Mou, Grant]]] = {}
+        for mou, grant in self._granted(organisation_id, "query", now):
+            for word in grant.purposes:
+                found.setdefault(word, []).append((mou, grant))
+        return [_purpose(word, found[word]) for word in sorted(found)]
+
+    def may_export(self, organisation_id: int, purpose: str, now: datetime) -> bool:
+        """Whether some grant in force lets the organisation export for that purpose, perhaps with a case reference only."""
+        return any(purpose in grant.purposes for _, grant in self._granted(organisation_id, "export", now))
+
+    def _granted(self, organisation_id: int, action: Action, now: datetime) -> Iterator[tuple[Mou, Grant]]:
+        for agreement in self.of(organisation_id):
+            if agreement.consumer_id == organisation_id and agreement.state(now) == "in force":
+                yield from ((agreement.mou, grant) for grant in agreement.mou.grants if action in grant.actions)
+
+    def _mou(self, sha256: str, source: str) -> Mou:
+        with self._lock:
+            if sha256 not in self._parsed:
+                mou = read_mou(source.encode(), self._datasets)
+                if mou.sha256 != sha256:
+                    raise Tampered(f"The stored file of {mou.mou} version {mou.version} is not the one that was loaded.")
+                self._parsed[sha256] = mou
+            return self._parsed[sha256]
+
+
+def _purpose(word: str, granted: list[tuple[Mou, Grant]]) -> Purpose:
+    needing = sum(grant.needs_case for _, grant in granted)
+    case: Case = "never" if not needing else "always" if needing == len(granted) else "sometimes"
+    mous = {mou.mou: (mou.mou, mou.version, mou.title) for mou, _ in granted}
+    return Purpose(word, case, tuple(mous[name] for name in sorted(mous)))

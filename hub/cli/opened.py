@@ -1,0 +1,19 @@
+"""The database under a command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hub import db
+from hub.app import addresses_of, open_database
+from hub.settings import read_settings
+
+
+@contextmanager
+def opened() -> Iterator[db.Database]:
+    """The hub's database as the settings have it, disposed of at the end."""
+    settings = read_settings()
+    database = open_database(settings, addresses_of(settings))
+    try:
+        yield database
+    finally:
+        database.dispose()

@@ -1,0 +1,222 @@
+"""An MOU in whole sentences, for those who sign it and those who read under it. Text only: whoever shows it escapes it.
+
+Pure: the names of organisations and the catalogue come in as arguments. What has no words here yet fails a test, not a reader.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from hub.policy.conditions import AtLeast, AtMost, Condition, OneOf, Within
+from hub.policy.mou import WINDOW_FIELD, Action, Grant, Mou, Window
+from hub.policy.treatments import WITHHOLD, Treatment
+from hub.records import Field, Record
+
+FIELD_WORDS = {
+    "external_id": "the provider's own number",
+    "category": "the category",
+    "status": "the status",
+    "severity": "the severity (1 to 5)",
+    "handling": "the handling label (TLP)",
+    "occurred_at": "when it happened",
+    "occurred_until": "when it ended",
+    "reported_at": "when it was reported",
+    "resolved_at": "when it was resolved",
+    "place": "the place",
+    "title": "the title",
+    "narrative": "the narrative",
+    "address": "the address",
+    "people": "the people involved",
+    "phone": "the phone number",
+    "vehicles": "the vehicles involved",
+    "extra": "whatever else the provider's own records hold",
+}
+ACTION_WORDS: dict[Action, tuple[str, str]] = {  # in the sentence, and in full
+    "query": ("look at", "look at them, in lists and on maps"),
+    "export": ("export", "export them as a file and keep it"),
+    "subscribe": ("subscribe to", "be told of new ones (this hub does not do that yet)"),
+    "match": ("match values against", "ask whether a value they know occurs in them (this hub does not do that yet)"),
+}
+GRID_WORDS = {100: "100 m", 500: "500 m", 2000: "2 km"}
+STEP_WORDS = {timedelta(hours=1): "hour", timedelta(days=1): "day"}
+DAYS_OF_A_YEAR = 365.25
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A released field: its name in the catalogue, in words, and how it is shown."""
+
+    field: str
+    words: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A grant in sentences. `records`: what each record meets, all of it; `withheld`: the fields nobody is shown, in words."""
+
+    summary: str
+    records: tuple[str, ...]
+    period: str
+    purposes: str
+    actions: tuple[str, ...]
+    case: str
+    shown: tuple[Shown, ...]
+    withheld: tuple[str, ...]
+
+
+def explain(mou: Mou, grant: Grant, names: Mapping[str, str], dataset: type[Record]) -> Explained:
+    """`grant` of `mou`. `names`: organisations by slug; one without a name keeps its slug."""
+    provider, consumer = parties(mou, names)
+    released = [field for field in dataset.fields if grant.treatment(field.name) != WITHHOLD]
+    return Explained(
+        summary=f"{provider} lets {consumer} {_listed([ACTION_WORDS[a][0] for a in grant.actions])} {provider}'s {grant.dataset}"
+        f" for {_purposes(grant)}.",
+        records=tuple(condition_words(c, grant) for c in grant.where) or (f"Every one of {provider}'s {grant.dataset}.",),
+        period=window_words(grant.occurred, grant.treatment(WINDOW_FIELD)),
+        purposes=f"Only for {_purposes(grant)}. A reader says for which before anything is shown, and the log keeps it.",
+        actions=tuple(ACTION_WORDS[a][1] for a in grant.actions),
+        case=case_words(grant),
+        shown=tuple(Shown(f.name, field_words(f.name), treatment_words(f, grant.treatment(f.name))) for f in released),
+        withheld=tuple(field_words(f.name) for f in dataset.fields if f not in released),
+    )
+
+
+def parties(mou: Mou, names: Mapping[str, str]) -> tuple[str, str]:
+    """Provider and consumer by name."""
+    return names.get(mou.parties.provider, mou.parties.provider), names.get(mou.parties.consumer, mou.parties.consumer)
+
+
+def headline(mou: Mou, names: Mapping[str, str]) -> str:
+    """Who gives what to whom, for which purposes, in one sentence."""
+    provider, consumer = parties(mou, names)
+    datasets = _listed(dict.fromkeys(g.dataset for g in mou.grants))
+    purposes = dict.fromkeys(p for g in mou.grants for p in g.purposes)
+    word = "purpose" if len(purposes) == 1 else "purposes"
+    return f"{provider} shares {datasets} with {consumer} for the {word} {_listed(purposes)}."
+
+
+def in_force_words(mou: Mou) -> str:
+    since, until = mou.in_force.since, mou.in_force.until
+    return (
+        f"In force from {day(since)} to {day(until)}, both days included (UTC). It ends then, unless a new version is loaded before. "
+        f"The notice that its parties agreed on is {_count(mou.in_force.notice_days, 'day')}."
+    )
+
+
+def review_words(mou: Mou) -> str:
+    return f"The parties review it by {day(mou.review_by)}."
+
+
+def field_words(name: str) -> str:
+    """A field of a record in words; one that has none of its own is told by its name."""
+    return FIELD_WORDS.get(name) or f"the {name.replace('_', ' ')}"
+
+
+def category(word: str) -> str:
+    """A category in words: `missing-person` is a missing person."""
+    return word.replace("-", " ")
+
+
+def treatment_words(field: Field, treatment: Treatment) -> str:
+    """How a field is shown under a treatment."""
+    match treatment.word:
+        case "withhold":
+            return "withheld"
+        case "grid_m":
+            return f"as the centre of the {GRID_WORDS[treatment.grid_m]} cell it lies in"
+        case "round_to":
+            return f"cut down to the {STEP_WORDS[treatment.step]} (UTC)"
+        case "clear":
+            return {
+                "place": "as the exact point; searches and maps work with its 100 m cell",
+                "sealed": "as it was reported; stored encrypted, and opened when it is shown",
+            }.get(field.kind, "as it was reported")
+
+
+def condition_words(condition: Condition, grant: Grant) -> str:
+    """What a record must meet, as a sentence."""
+    return CONDITION_WORDS[type(condition)](condition, grant)
+
+
+def window_words(window: Window, treatment: Treatment) -> str:
+    """How old and how new a record may be; `treatment` is that of its time, which the window tests."""
+    if window.lookback is None and window.embargo is None:
+        return "However old or new they are."
+    oldest = None if window.lookback is None else f"happened within the last {span(window.lookback)}"
+    newest = None if window.embargo is None else f"at least {span(window.embargo)} ago"
+    said = f"{oldest}, and {newest}" if oldest and newest else oldest or f"happened {newest}"
+    whole = f" A record shows once its whole {STEP_WORDS[treatment.step]} lies in that time." if treatment.step else ""
+    return f"They {said}.{whole}"
+
+
+def case_words(grant: Grant) -> str:
+    if grant.needs_case:
+        return "Only with the reference of the case that the reader works on; the log keeps it."
+    return "No case reference is needed; one that is given is kept in the log."
+
+
+def span(length: timedelta) -> str:
+    """A length of time in days, hours and minutes; of two years and more also about how many."""
+    minutes = length // timedelta(minutes=1)
+    parts = [(minutes // 1440, "day"), (minutes // 60 % 24, "hour"), (minutes % 60, "minute")]
+    said = _listed([_count(n, unit) for n, unit in parts if n]) or "0 minutes"
+    years = length.days / DAYS_OF_A_YEAR
+    return f"{said} (about {round(years, 1):g} years)" if years > 1.95 else said
+
+
+def day(at: date) -> str:
+    """A day such as 31 January 2026."""
+    return f"{at.day} {at:%B %Y}"
+
+
+def _one_of(condition: Condition, _grant: Grant) -> str:
+    values = [_value(condition.field, v) for v in condition.argument]
+    return f"{_subject(condition)} is {_listed(values, 'or')}."
+
+
+def _at_most(condition: Condition, _grant: Grant) -> str:
+    return f"{_subject(condition)} is {condition.argument} or less."
+
+
+def _at_least(condition: Condition, _grant: Grant) -> str:
+    return f"{_subject(condition)} is {condition.argument} or more."
+
+
+def _within(condition: Condition, grant: Grant) -> str:
+    names, one = _listed(condition.argument), len(condition.argument) == 1
+    areas = f"the area {names}, or on its border" if one else f"each of the areas {names}, or on their borders"
+    cell = GRID_WORDS[grant.treatment(condition.field).grid_m]
+    return f"{_subject(condition)} lies in {areas}: the centre of its {cell} cell is what counts."
+
+
+CONDITION_WORDS: dict[type[Condition], Callable[[Condition, Grant], str]] = {
+    OneOf: _one_of,
+    AtMost: _at_most,
+    AtLeast: _at_least,
+    Within: _within,
+}
+
+
+def _subject(condition: Condition) -> str:
+    words = field_words(condition.field)
+    return words[0].upper() + words[1:]
+
+
+def _value(field: str, value: Any) -> str:
+    """Categories alone are hyphenated words; what a partner numbers its records by stays as it is."""
+    return category(value) if field == "category" else str(value)
+
+
+def _purposes(grant: Grant) -> str:
+    return f"the purpose {grant.purposes[0]}" if len(grant.purposes) == 1 else f"the purposes {_listed(grant.purposes)}"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def _listed(words: Iterable[str], last: str = "and") -> str:
+    found: Sequence[str] = list(words)
+    return f"{', '.join(found[:-1])} {last} {found[-1]}" if len(found) > 1 else "".join(found)

@@ -1,0 +1,22 @@
+"""Who reads, for which purpose, and to do what with it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hub.audit.leaf import By
+
+Action = Literal["query", "export"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads, and for which purpose: from the access token or the session. What it may see is looked up at each query, among the
+    grants that allow `action`. `case` is the reference of the case that the reader works on; some grants hold only with one.
+    """
+
+    organisation: int
+    client: str
+    purpose: str
+    by: By
+    case: str | None = None
+    action: Action = "query"

@@ -1,0 +1,138 @@
+"""The agreements of one's organisation, in words: what is in force, what each gives to whom, and where. Auditors read all of them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub.agreements.in_force import Agreement, Area
+from hub.errors import NoSuchResource
+from hub.maps.live import live_map
+from hub.policy import words
+from hub.policy.mou import Grant
+from hub.web.shell import HEADERS, Pages, Visit, render, visit_of
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One agreement as the overview shows it, and as its own page begins. `side`: which part the reader's organisation has in it."""
+
+    agreement: Agreement
+    headline: str
+    state: str
+    days_left: int
+    ends_soon: bool
+    review_due: bool
+    side: str
+
+
+def overview(request: Request) -> Response:
+    visit = visit_of(request)
+    now, names = visit.called.clock(), _names(visit)
+    cards = [_card(visit, agreement, now, names) for agreement in visit.called.agreements.of(_whose(visit))]
+    in_force = sorted((c for c in cards if c.state == "in force"), key=lambda c: (not c.ends_soon, c.agreement.mou.mou))
+    return render(
+        request,
+        "agreements.html",
+        visit,
+        everybodys=_whose(visit) is None,
+        in_force=in_force,
+        others=[c for c in cards if c.state != "in force"],
+        soon=sum(c.ends_soon for c in in_force),
+        day=words.day,
+    )
+
+
+def agreement(request: Request) -> Response:
+    """One agreement in full. What is absent and what is other people's is one answer."""
+    visit = visit_of(request)
+    found = _of(visit, request.path_params["mou"])
+    names = _names(visit)
+    return render(
+        request,
+        "agreement.html",
+        visit,
+        card=_card(visit, found, visit.called.clock(), names),
+        mou=found.mou,
+        parties=words.parties(found.mou, names),
+        grants=[(grant, _explained(visit, found, grant, names)) for grant in found.mou.grants],
+        period=words.in_force_words(found.mou),
+        review=words.review_words(found.mou),
+        loaded_at=found.loaded_at,
+        source=found.mou.source.decode(),
+        mapped=any(area.mou == found.mou.mou for area in visit.called.agreements.areas(_whose(visit))),
+        parts=live_map(),
+    )
+
+
+def areas(request: Request) -> Response:
+    """The areas of the reader's agreements, or of the one that `mou` names, as GeoJSON: (lon, lat) in degrees."""
+    visit = visit_of(request)
+    titles = {a.mou.mou: a.mou.title for a in visit.called.agreements.of(_whose(visit))}
+    wanted = request.query_params.get("mou")
+    if wanted is not None and wanted not in titles:
+        raise _absent()
+    found = [a for a in visit.called.agreements.areas(_whose(visit)) if wanted in (None, a.mou)]
+    return Response(_collection(found, titles), 200, HEADERS, "application/geo+json")
+
+
+def pages() -> Pages:
+    routes = Pages()
+    routes.get("/agreements", overview)
+    routes.get("/agreements/areas.json", areas)
+    routes.get("/agreements/{mou}", agreement)
+    return routes
+
+
+def _whose(visit: Visit) -> int | None:
+    """The organisation whose agreements a person reads; None: everybody's."""
+    organisation = visit.person.organisation
+    return None if organisation.kind == "auditor" else organisation.id
+
+
+def _of(visit: Visit, name: str) -> Agreement:
+    for found in visit.called.agreements.of(_whose(visit)):
+        if found.mou.mou == name:
+            return found
+    raise _absent()
+
+
+def _absent() -> NoSuchResource:
+    return NoSuchResource("There is no agreement of that name, or your organisation is not a party of it. See the list of agreements.")
+
+
+def _names(visit: Visit) -> dict[str, str]:
+    return {organisation.slug: organisation.name for organisation in visit.called.directory.organisations()}
+
+
+def _card(visit: Visit, found: Agreement, now: datetime, names: Mapping[str, str]) -> Card:
+    mine = visit.person.organisation.id
+    side = {found.provider_id: "you give", found.consumer_id: "you receive"}.get(mine, "")
+    return Card(
+        found,
+        words.headline(found.mou, names),
+        found.state(now),
+        found.days_left(now),
+        found.ends_soon(now),
+        found.review_due(now),
+        side,
+    )
+
+
+def _explained(visit: Visit, found: Agreement, grant: Grant, names: Mapping[str, str]) -> words.Explained:
+    return words.explain(found.mou, grant, names, visit.called.datasets[grant.dataset].dataset)
+
+
+def _collection(areas: Iterable[Area], titles: Mapping[str, str]) -> bytes:
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"mou": a.mou, "name": a.name, "title": titles.get(a.mou, a.mou)},
+            "geometry": orjson.Fragment(a.geojson),
+        }
+        for a in areas
+    ]
+    return orjson.dumps({"type": "FeatureCollection", "features": features})

@@ -1,0 +1,200 @@
+// The basemap: land, borders and names of places from the hub's own files (hub/maps/basemap.py), drawn on canvas tiles.
+// Draws itself on the map `map_concord`. A page that has no network holds the files in an element `basemap`, as JSON.
+
+(() => {
+  "use strict";
+  const FOLDER = "/assets/vendor/basemap/";
+  const WORLD_ZOOM = 6;
+  const DEGREES = 10; // of a sheet
+  const SIZE = 256; // pixels of a tile
+  const LAND = "#f6f4ee";
+  const BORDER = "#b7a9bd";
+  const INK = "#44525c";
+  const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
+  const CREDIT = "© OpenStreetMap contributors, Natural Earth, US Census, GeoNames";
+
+  // ---- positions on the Mercator square: 0…1 from west to east and from north to south
+
+  const across = (lon) => (lon + 180) / 360;
+  const down = (lat) => {
+    const sine = Math.sin((Math.max(-85.06, Math.min(85.06, lat)) * Math.PI) / 180);
+    return 0.5 - Math.log((1 + sine) / (1 - sine)) / (4 * Math.PI);
+  };
+  const latitude = (y) => (Math.atan(Math.sinh(Math.PI * (1 - 2 * y))) * 180) / Math.PI;
+
+  // A line as hub/maps/outlines.py writes it, as {points: [x, y, x, y, …], west, east, north, south}.
+  function line(text) {
+    const points = [];
+    let at = 0;
+    const number = () => {
+      let value = 0;
+      let shift = 0;
+      for (;;) {
+        const group = text.charCodeAt(at++) - 63;
+        value |= (group & 31) << shift;
+        if (group < 32) return (value >> 1) ^ -(value & 1);
+        shift += 5;
+      }
+    };
+    let [lon, lat, west, east, north, south] = [0, 0, 1, 0, 1, 0];
+    while (at < text.length) {
+      lon += number();
+      lat += number();
+      const [x, y] = [across(lon / 1000), down(lat / 1000)];
+      points.push(x, y);
+      west = Math.min(west, x);
+      east = Math.max(east, x);
+      north = Math.min(north, y);
+      south = Math.max(south, y);
+    }
+    return { points: Float64Array.from(points), west, east, north, south };
+  }
+
+  // ---- sheets, each fetched once
+
+  const held = document.getElementById("basemap");
+  const own = held ? JSON.parse(held.textContent) : null;
+  const sheets = new Map();
+
+  function sheet(name) {
+    if (!sheets.has(name)) sheets.set(name, fetched(name).then((found) => found && opened(found)));
+    return sheets.get(name);
+  }
+
+  async function fetched(name) {
+    if (own) return own[name] ?? null;
+    try {
+      const answer = await fetch(`${FOLDER}${name}.json`);
+      return answer.ok ? await answer.json() : null;
+    } catch {
+      sheets.delete(name); // to be asked for again
+      return null;
+    }
+  }
+
+  function opened(found) {
+    return { land: found.land.map(line), borders: found.borders.map(line), places: found.places, sheets: new Set(found.sheets), labels: new Map() };
+  }
+
+  // The sheets that an area of the Mercator square touches, at a zoom.
+  async function around(zoom, box) {
+    const world = await sheet("world");
+    if (!world || zoom <= WORLD_ZOOM) return world ? [world] : [];
+    const wanted = [];
+    const [first, last] = [box.west, box.east].map((x) => Math.floor((x * 360 - 180) / DEGREES) * DEGREES);
+    const [low, high] = [box.south, box.north].map((y) => Math.floor(latitude(y) / DEGREES) * DEGREES);
+    for (let west = first; west <= last; west += DEGREES) {
+      for (let south = low; south <= high; south += DEGREES) {
+        const name = `${((((west + 180) % 360) + 360) % 360) - 180}_${south}`;
+        if (world.sheets.has(name)) wanted.push(sheet(name));
+      }
+    }
+    return (await Promise.all(wanted)).filter(Boolean);
+  }
+
+  // ---- drawing
+
+  function touches(shape, box) {
+    return shape.west <= box.east && shape.east >= box.west && shape.north <= box.south && shape.south >= box.north;
+  }
+
+  function trace(context, shapes, box, scale, closed) {
+    context.beginPath();
+    for (const shape of shapes) {
+      if (!touches(shape, box)) continue;
+      const { points } = shape;
+      for (let n = 0; n < points.length; n += 2) {
+        const x = points[n] * scale - box.left;
+        const y = points[n + 1] * scale - box.top;
+        if (n) context.lineTo(x, y);
+        else context.moveTo(x, y);
+      }
+      if (closed) context.closePath();
+    }
+  }
+
+  function ground(context, found, box, scale) {
+    context.lineJoin = "round";
+    for (const one of found) {
+      trace(context, one.land, box, scale, true);
+      context.fillStyle = context.strokeStyle = LAND;
+      context.lineWidth = 1; // hides the seams between sheets
+      context.fill("evenodd");
+      context.stroke();
+    }
+    context.strokeStyle = BORDER;
+    context.lineWidth = 1.2;
+    context.setLineDash([5, 3]);
+    for (const one of found) {
+      trace(context, one.borders, box, scale, false);
+      context.stroke();
+    }
+  }
+
+  // The names that fit beside each other at a zoom, those of larger places first: the same for every tile, so that none is cut.
+  function labels(one, zoom, context) {
+    if (!one.labels.has(zoom)) one.labels.set(zoom, chosen(one.places, zoom, context));
+    return one.labels.get(zoom);
+  }
+
+  function chosen(places, zoom, context) {
+    const scale = SIZE * 2 ** zoom;
+    const kept = [];
+    for (const [text, lon, lat, from] of places) {
+      if (from > zoom) continue;
+      const size = from <= 5 || zoom - from >= 4 ? 13 : 11.5;
+      context.font = `500 ${size}px ${FONT}`;
+      const half = context.measureText(text).width / 2 + 4;
+      const label = { text, size, x: across(lon) * scale, y: down(lat) * scale, half };
+      if (kept.every((other) => Math.abs(other.x - label.x) > other.half + half || Math.abs(other.y - label.y) > 18)) kept.push(label);
+    }
+    return kept;
+  }
+
+  function names(context, found, box, zoom) {
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.lineJoin = "round";
+    context.lineWidth = 3;
+    for (const { text, size, x, y, half } of found.flatMap((one) => labels(one, zoom, context))) {
+      const [left, top] = [x - box.left, y - box.top];
+      if (left < -half || left > SIZE + half || top < -12 || top > SIZE + 12) continue;
+      context.font = `500 ${size}px ${FONT}`;
+      context.strokeStyle = "rgb(255 255 255 / 85%)";
+      context.strokeText(text, left, top);
+      context.fillStyle = INK;
+      context.fillText(text, left, top);
+    }
+  }
+
+  /* global L */
+  const Tiles = L.GridLayer.extend({
+    createTile({ x, y, z }, done) {
+      const tile = document.createElement("canvas");
+      const sharp = Math.min(window.devicePixelRatio || 1, 2);
+      tile.width = tile.height = SIZE * sharp;
+      const context = tile.getContext("2d");
+      context.scale(sharp, sharp);
+      const scale = SIZE * 2 ** z;
+      const margin = this.options.named ? 0.4 : 0.02; // of a tile: names reach over from the next one
+      const box = {
+        left: x * SIZE, top: y * SIZE, west: ((x - margin) * SIZE) / scale, east: ((x + 1 + margin) * SIZE) / scale,
+        north: Math.max(0, ((y - margin) * SIZE) / scale), south: Math.min(1, ((y + 1 + margin) * SIZE) / scale),
+      };
+      around(z, box).then((found) => {
+        if (this.options.named) names(context, found, box, z);
+        else ground(context, found, box, scale);
+        done(null, tile);
+      });
+      return tile;
+    },
+  });
+
+  const map = window.map_concord;
+  map.attributionControl?.setPrefix(false);
+  const pane = map.createPane("names");
+  pane.style.zIndex = 450; // above what is drawn on the map, below pop-ups
+  pane.style.pointerEvents = "none";
+  new Tiles({ attribution: CREDIT, updateWhenZooming: false }).addTo(map);
+  new Tiles({ pane: "names", named: true, updateWhenZooming: false }).addTo(map);
+})();

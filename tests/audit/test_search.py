@@ -1,0 +1,230 @@
+"""Searches of the log find exactly what a look at every leaf finds, whichever way they take, and in bounded steps."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from hub.audit import log as log_module
+from hub.audit import search as search_module
+from hub.audit.leaf import By, Event, Share, leaves
+from hub.audit.log import Entry, Log, Search
+from hub.geo import Box
+from tests.world import World
+
+BEGAN = datetime(2024, 1, 1, tzinfo=UTC)
+COUNT = 900
+CITIES = {"north": (-79.4, 43.6), "south": (-1.6, 53.7), "dateline": (179.9, -17.0)}
+PEOPLE = [UUID(int=n + 1) for n in range(3)]
+MEMBERS = {
+    "organisation": ["one", "two", "gone", "none"],
+    "owner": ["police", "ambulance", "none"],
+    "type": ["query", "export", "token"],
+    "person": PEOPLE,
+    "client": ["one-client", "none"],
+    "session": ["s1", "s7"],
+    "mou": ["MOU-1", "MOU-2", "none"],
+    "purpose": ["research", "safety"],
+    "case": ["C-1", "C-2"],
+    "decision": ["permit", "refuse", "absent"],
+    "dataset": ["incidents", "alerts"],
+}
+
+
+def leaf(random: Random, n: int) -> tuple[str, str, datetime, str | None, Any]:
+    """One leaf; `gone` took part in the first third only. One in twenty is logged long after or before its time."""
+    early = n < COUNT / 3 and random.random() < 0.6
+    person = random.choice([*PEOPLE, None])
+    organisation = "gone" if early else random.choice(["one", "one", "one", "two"])
+    by = By(organisation, None if person else f"{organisation}-client", f"s{n // 40}", None, str(person) if person else None)
+    kind, owner = random.choice(["query"] * 5 + ["export", "token"]), random.choice(["police", "police", "ambulance"])
+    extent = None
+    if kind != "token" and random.random() < 0.7:
+        lon, lat = CITIES[random.choice(list(CITIES))] if not early else CITIES["north"]
+        west, south, size = lon + random.randrange(9) / 100, lat + random.randrange(9) / 100, random.choice([0.01, 0.05, 0.05])
+        extent = (west, south, min(west + size, 180.0), south + size)
+    at = BEGAN + timedelta(hours=n) + (timedelta(days=random.randrange(-20, 20)) if random.random() < 0.05 else timedelta())
+    case = random.choice([None, None, "C-1", "C-2"])
+    decision = random.choice(["permit"] * 8 + ["refuse", "absent"])
+    event = Event(UUID(int=10**6 + n), kind, at, by, decision, random.choice(["research", "safety"]), case, "incidents", {"limit": 1})
+    if kind == "token" or decision != "permit":
+        share = Share()
+    else:
+        under = [{"mou": f"MOU-{m}"} for m in random.choice([(1,), (2,), (1, 2)])]
+        share = Share(owner, under, sorted(random.sample(range(n + 1), min(n + 1, 5))))
+    (made,) = leaves(event, [share], bytes(16))
+    return kind, made.text, at, share.owner, extent
+
+
+class Scene:
+    """A hub's log, and the same leaves to look at one by one."""
+
+    def __init__(self, world: World) -> None:
+        self.log = Log(world.database.auditor)
+        random = Random(3)
+        made = [leaf(random, n) for n in range(COUNT)]
+        with world.superuser() as connection:
+            connection.execute(
+                sa.text(
+                    "insert into hub.audit_leaves (event, part, type, at, owner, extent, leaf, leaf_hash, terms)"
+                    " values (gen_random_uuid(), 1, :type, :at, :owner, ST_MakeEnvelope(:w, :s, :e, :n, 4326), :leaf, '', "
+                    " hub.leaf_terms(cast(:leaf as jsonb)))"
+                ),
+                [
+                    {"type": kind, "leaf": text, "at": at, "owner": owner} | dict(zip("wsen", extent or [None] * 4, strict=True))
+                    for kind, text, at, owner, extent in made
+                ],
+            )
+        self.extents = {json.loads(text)["event"]: extent for _, text, _, _, extent in made}
+        self.all = self.log.find(Search(limit=10_000))
+        assert len(self.all) == COUNT
+
+    def matching(self, search: Search) -> list[Entry]:
+        """Newest first, all of them, by looking at every leaf."""
+        return [entry for entry in self.all if self._matches(entry, search)]
+
+    def _matches(self, entry: Entry, search: Search) -> bool:
+        body, by = entry.body, entry.body["by"]
+        at = datetime.fromisoformat(body["at"])
+        extent = self.extents[body["event"]]
+        named = {
+            **{name: body.get(name) for name in ("owner", "type", "purpose", "case", "decision", "dataset")},
+            **{name: by.get(name) for name in ("organisation", "client", "session")},
+            "person": UUID(by["person"]) if "person" in by else None,
+        }
+        return (
+            all(getattr(search, name) in (None, value) for name, value in named.items())
+            and (search.mou is None or search.mou in [u["mou"] for u in body.get("under", ())])
+            and (search.since is None or at >= search.since)
+            and (search.until is None or at <= search.until)
+            and (search.before is None or entry.id < search.before)
+            and (search.after is None or entry.id > search.after)
+            and (search.box is None or (search.placeless if extent is None else touches(search.box, extent)))
+            and (search.revisions is None or shows(body, search.revisions))
+        )
+
+
+def touches(box: Box, extent: tuple[float, ...]) -> bool:
+    west, south, east, north = extent
+    return any(h.west <= east and west <= h.east and h.south <= north and south <= h.north for h in box.halves())
+
+
+def shows(body: dict[str, Any], revisions: frozenset[int]) -> bool:
+    return not revisions.isdisjoint(log_module.revisions_in(body["shown"]["revisions"])) if "shown" in body else False
+
+
+@pytest.fixture(scope="module")
+def scene(world: World) -> Scene:
+    return Scene(world)
+
+
+@pytest.fixture(params=["as it is", "small steps"])
+def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Small steps take every way that a large log makes a search take."""
+    if request.param == "small steps":
+        monkeypatch.setattr(search_module, "STRIDE", 25)
+        monkeypatch.setattr(search_module, "MANY", 12)
+        monkeypatch.setattr(search_module, "SAMPLE", 200)
+        monkeypatch.setattr(log_module, "SCANNED", 7)
+        monkeypatch.setattr(search_module, "SCANNED", 7)
+    return str(request.param)
+
+
+def box(random: Random) -> Box:
+    lon, lat = CITIES[random.choice(list(CITIES))]
+    west, south = lon + random.randrange(-3, 9) / 100 - 0.001, lat + random.randrange(-3, 9) / 100 - 0.001
+    if random.random() < 0.2:
+        return Box(170.0, -20.0, -170.0, 80.0)
+    return Box(west, south, west + random.choice([0.001, 0.06]), south + random.choice([0.001, 0.06]))
+
+
+def searches(random: Random) -> Iterator[dict[str, Any]]:
+    while True:
+        named = random.sample(list(MEMBERS), random.choice([0, 1, 1, 2, 3]))
+        found: dict[str, Any] = {name: random.choice(MEMBERS[name]) for name in named}
+        if random.random() < 0.4:
+            found["since"] = BEGAN + timedelta(hours=random.randrange(COUNT))
+        if random.random() < 0.4:
+            found["until"] = BEGAN + timedelta(hours=random.randrange(COUNT))
+        if random.random() < 0.3:
+            found["box"] = box(random)
+            found["placeless"] = random.random() < 0.3
+        if random.random() < 0.2:
+            found["revisions"] = frozenset(random.sample(range(COUNT), random.choice([1, 3])))
+        yield found
+
+
+def test_every_search_finds_what_a_look_at_every_leaf_finds(scene: Scene, steps: str) -> None:
+    random, ids = Random(5), [e.id for e in scene.all]
+    drawn = searches(random)
+    filled = 0
+    for _ in range(150):
+        given, limit = next(drawn), random.choice([1, 4, 30, 2_000])
+        if random.random() < 0.5:
+            given["before"] = random.choice(ids)
+        wanted = scene.matching(Search(**given))
+        assert scene.log.find(Search(limit=limit, **given)) == wanted[:limit], given
+        filled += bool(wanted)
+    assert filled > 50
+
+
+def test_the_leaves_that_follow_one_are_found_in_the_same_way(scene: Scene, steps: str) -> None:
+    random, ids = Random(6), [e.id for e in scene.all]
+    drawn = searches(random)
+    for _ in range(100):
+        given, limit = next(drawn) | {"after": random.choice(ids)}, random.choice([1, 4, 30])
+        wanted = scene.matching(Search(**given))
+        assert scene.log.find(Search(limit=limit, **given)) == wanted[len(wanted) - min(limit, len(wanted)) :], given
+
+
+@pytest.mark.parametrize("given", [{"organisation": "gone"}, {"mou": "MOU-1", "organisation": "two"}, {"revisions": frozenset({5})}, {}])
+@pytest.mark.usefixtures("steps")
+def test_a_search_without_time_goes_on_where_it_stopped_and_misses_nothing(scene: Scene, given: dict[str, Any]) -> None:
+    found: list[Entry] = []
+    before, rounds = None, 0
+    while True:
+        part = scene.log.review(Search(before=before, limit=5, **given), 0.0)
+        found += part.entries
+        rounds += 1
+        if part.rest is None:
+            break
+        assert before is None or part.rest.high < before - 1 or part.entries
+        if part.late:
+            assert part.back_to is not None
+        before = part.rest.high + 1
+        assert rounds < COUNT
+    assert found == scene.matching(Search(**given))
+
+
+@pytest.mark.usefixtures("steps")
+def test_counts_are_right_or_not_given(scene: Scene) -> None:
+    for given in ({}, {"organisation": "two"}, {"case": "C-1", "decision": "refuse"}, {"purpose": "none"}):
+        whole = len(scene.matching(Search(**given)))
+        assert scene.log.count(Search(**given), 1_000, 10.0) == whole
+        assert scene.log.count(Search(**given), 3, 10.0) == min(whole, 3)
+        assert scene.log.count(Search(**given), 1_000, 0.0) in (None, whole)
+
+
+def test_who_saw_a_record_ends_with_the_leaf_that_published_it(world: World, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing older is looked at: what lies before it, though it names the revision, is not found."""
+    monkeypatch.setattr(search_module, "STRIDE", 3)
+    with world.superuser() as connection:
+        for n, kind in enumerate(["query", "query", "query", "query", "publish", "query"]):
+            event = Event(UUID(int=10**9 + n), kind, BEGAN, By("late"), "permit")
+            (made,) = leaves(event, [Share("police", (), [10**6])], bytes(16))
+            connection.execute(
+                sa.text(
+                    "insert into hub.audit_leaves (event, part, type, at, leaf, leaf_hash, terms)"
+                    " values (:e, 1, :k, :at, :leaf, '', hub.leaf_terms(cast(:leaf as jsonb)))"
+                ),
+                {"e": event.id, "k": kind, "at": BEGAN, "leaf": made.text},
+            )
+    found = scene.log.review(Search(revisions=frozenset({10**6})), 60.0)
+    assert [e.body["type"] for e in found.entries][:2] == ["query", "publish"]
+    assert len(found.entries) < 6
+    assert found.rest is None
