@@ -22,9 +22,10 @@
   };
   const latitude = (y) => (Math.atan(Math.sinh(Math.PI * (1 - 2 * y))) * 180) / Math.PI;
 
-  // A line as hub/maps/outlines.py writes it, as {points: [x, y, x, y, …], west, east, north, south}.
+  // A line as hub/maps/outlines.py writes it, as {points: [x, y, x, y, …], cut: [whether a point lies on a sheet's edge], west, …}.
   function line(text) {
     const points = [];
+    const cut = [];
     let at = 0;
     const number = () => {
       let value = 0;
@@ -42,12 +43,13 @@
       lat += number();
       const [x, y] = [across(lon / 1000), down(lat / 1000)];
       points.push(x, y);
+      cut.push(lon % (DEGREES * 1000) === 0 || lat % (DEGREES * 1000) === 0);
       west = Math.min(west, x);
       east = Math.max(east, x);
       north = Math.min(north, y);
       south = Math.max(south, y);
     }
-    return { points: Float64Array.from(points), west, east, north, south };
+    return { points: Float64Array.from(points), cut, west, east, north, south };
   }
 
   // ---- sheets, each fetched once
@@ -89,7 +91,8 @@
         if (world.sheets.has(name)) wanted.push(sheet(name));
       }
     }
-    return (await Promise.all(wanted)).filter(Boolean);
+    const found = (await Promise.all(wanted)).filter(Boolean);
+    return own && !found.length ? [world] : found; // a file holds the sheets of its records only
   }
 
   // ---- drawing
@@ -98,25 +101,40 @@
     return shape.west <= box.east && shape.east >= box.west && shape.north <= box.south && shape.south >= box.north;
   }
 
-  function trace(context, shapes, box, scale, closed) {
+  function trace(context, shapes, box, scale, draw) {
     context.beginPath();
     for (const shape of shapes) {
-      if (!touches(shape, box)) continue;
-      const { points } = shape;
-      for (let n = 0; n < points.length; n += 2) {
-        const x = points[n] * scale - box.left;
-        const y = points[n + 1] * scale - box.top;
-        if (n) context.lineTo(x, y);
-        else context.moveTo(x, y);
-      }
-      if (closed) context.closePath();
+      if (touches(shape, box)) draw(context, shape, (n) => [shape.points[2 * n] * scale - box.left, shape.points[2 * n + 1] * scale - box.top]);
     }
+  }
+
+  function straight(context, shape, at) {
+    context.moveTo(...at(0));
+    for (let n = 1; n < shape.cut.length; n++) context.lineTo(...at(n));
+  }
+
+  // Round, as the shore is known to about a kilometre and its corners are the simplification's; sharp where a sheet ends.
+  function round(context, shape, at) {
+    const count = shape.cut.length;
+    let [px, py] = at(count - 1);
+    let [x, y] = at(0);
+    context.moveTo((px + x) / 2, (py + y) / 2);
+    for (let n = 0; n < count; n++) {
+      const [nx, ny] = at((n + 1) % count);
+      const [mx, my] = [(x + nx) / 2, (y + ny) / 2];
+      if (shape.cut[n]) {
+        context.lineTo(x, y);
+        context.lineTo(mx, my);
+      } else context.quadraticCurveTo(x, y, mx, my);
+      [x, y] = [nx, ny];
+    }
+    context.closePath();
   }
 
   function ground(context, found, box, scale) {
     context.lineJoin = "round";
     for (const one of found) {
-      trace(context, one.land, box, scale, true);
+      trace(context, one.land, box, scale, round);
       context.fillStyle = context.strokeStyle = LAND;
       context.lineWidth = 1; // hides the seams between sheets
       context.fill("evenodd");
@@ -126,7 +144,7 @@
     context.lineWidth = 1.2;
     context.setLineDash([5, 3]);
     for (const one of found) {
-      trace(context, one.borders, box, scale, false);
+      trace(context, one.borders, box, scale, straight);
       context.stroke();
     }
   }

@@ -32,7 +32,7 @@ function entry(field, feature, vocabulary) {
   );
 }
 
-function value(field, feature) {
+export function value(field, feature) {
   if (field.name === "place") {
     const point = feature.geometry?.coordinates;
     return point ? `${point[1].toFixed(5)}, ${point[0].toFixed(5)} (lat, lon)` : "none";

@@ -10,7 +10,7 @@ export function listRecords(into, cells, chosen, { open, showAll }) {
   into.replaceChildren();
   if (chosen && here.length) {
     into.append(
-      element("h2", { tabindex: "-1" }, `${count(records.length, "incident")} in this ${METRES[here[0].gridM]} cell`),
+      element("h2", { tabindex: "-1" }, `${count(records.length, "incident")} ${here[0].gridM ? `in this ${METRES[here[0].gridM]} cell` : "at this place"}`),
       element("p", { class: "actions" }, element("button", { type: "button", class: "small second", onclick: showAll }, "Show all in the area")),
     );
   }
@@ -37,7 +37,7 @@ function more(into, list, records, from, open) {
 }
 
 function row(record, open) {
-  const where = `Somewhere in a ${METRES[record.gridM]} cell`;
+  const where = record.gridM ? `Somewhere in a ${METRES[record.gridM]} cell` : "The exact place"; // that one in an exported file only
   const button = element(
     "button",
     { type: "button", "data-record": record.id, onclick: () => open(record.id) },
