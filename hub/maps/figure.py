@@ -96,7 +96,8 @@ def _below(element: Any) -> Iterator[Any]:
 
 def _links(figure: Figure) -> tuple[list[str], list[str]]:
     """The style sheets and scripts of the header, as addresses of ours; they are taken out of it."""
-    styles, scripts = [], []
+    styles: list[str] = []
+    scripts: list[str] = []
     for name, child in list(figure.header._children.items()):
         if not isinstance(child, JavascriptLink | CssLink):
             continue

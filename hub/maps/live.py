@@ -8,6 +8,10 @@ from hub.maps.figure import Parts, parts_of
 
 MAX_ZOOM = 17  # about a metre a pixel: more would promise an exactness that no cell has
 BASEMAP = "/assets/basemap.js"
+# Leaflet moves smoothly unless told not to (WCAG 2.2, 2.3.3), and has to be told before there is a map.
+STILL = """if (window.matchMedia("(prefers-reduced-motion: reduce)").matches)
+  L.Map.mergeOptions({zoomAnimation: false, fadeAnimation: false, markerZoomAnimation: false, inertia: false});
+"""
 
 
 @cache
@@ -17,9 +21,9 @@ def live_map(name: str = "concord") -> Parts:
     """
     made = folium.Map(
         location=[25, 0], zoom_start=2, tiles=None, control_scale=True, prefer_canvas=True, maxZoom=MAX_ZOOM, minZoom=2,
-        zoomSnap=0.5, worldCopyJump=True, maxBoundsViscosity=1.0,
+        worldCopyJump=True, maxBoundsViscosity=1.0,
     )  # fmt: skip
     made_of = parts_of(made, name)
     # folium also styles whole pages, for maps that are one; ours have a frame.
     style = "\n".join(block for block in made_of.style.split("}") if f"#map_{name}" in block)
-    return Parts(made_of.styles, (*made_of.scripts, BASEMAP), made_of.body, made_of.script, f"{style}}}" if style else "")
+    return Parts(made_of.styles, (*made_of.scripts, BASEMAP), made_of.body, STILL + made_of.script, f"{style}}}" if style else "")

@@ -63,7 +63,8 @@ def area(ring: Points) -> float:
 def thinned(lines: Sequence[Points], tolerance: float) -> list[Points]:
     """The lines without the points that change them by less than `tolerance` degrees."""
     # As lines, not as areas: nothing here needs rings to be valid, and mending those of a continent takes minutes.
-    simple = shapely.simplify([shapely.linestrings(line) for line in lines], tolerance, preserve_topology=False)
+    drawn = [shapely.LineString(line) for line in lines]
+    simple = shapely.simplify(drawn, tolerance, preserve_topology=False)
     return [shapely.get_coordinates(line) for line in simple]
 
 
@@ -103,5 +104,6 @@ def _below(ring: Points, axis: int, limit: float) -> Points:
     step = np.where(crosses, after[:, axis] - ring[:, axis], 1.0)
     crossing = ring + (after - ring) * ((limit - ring[:, axis]) / step)[:, None]
     crossing[:, axis] = limit
-    pairs = np.stack([ring, crossing], axis=1).reshape(-1, 2)
-    return pairs[np.stack([inside, crosses], axis=1).ravel()]
+    pairs: Points = np.stack([ring, crossing], axis=1).reshape(-1, 2)
+    kept: Points = pairs[np.stack([inside, crosses], axis=1).ravel()]
+    return kept

@@ -117,7 +117,7 @@ def _about(visit: Visit, request: Request, at: datetime) -> Export:
         purpose=session.purpose or "",
         case=session.case,
         at=at,
-        filters=[(said.get(name, name), value) for name, value in request.query_params.items()],
+        filters=[(said.get(name, name), _in_words(name, value)) for name, value in request.query_params.items()],
         mous=[(a.mou.mou, a.mou.version, a.mou.title) for a in _mous(visit, "export")],
         handling=[],
     )
@@ -175,9 +175,19 @@ def _id(text: str) -> UUID:
 def _told(shared_map: SharedMap) -> str:
     """A shared map's question in words."""
     question = shared_map.query
-    kinds = ", ".join(words.category(word) for word in question.get("filters", {}).get("category", "").split(",") if word)
-    time = question.get("datetime", "").replace("/", " to ").replace("..", "now")
+    kinds = _in_words("category", question.get("filters", {}).get("category", ""))
+    time = _in_words("datetime", question.get("datetime", ""))
     return f"{kinds or 'all kinds'}; {time or 'any time'}"
+
+
+def _in_words(name: str, value: str) -> str:
+    """A parameter's value for people: kinds as words, the days of an interval, an open end as one."""
+    if name == "category":
+        return ", ".join(words.category(word) for word in value.split(",") if word)
+    if name == "datetime" and "/" in value:
+        since, until = (end if end == ".." else end[:10] for end in value.split("/", 1))
+        return f"from {since} until {until}" if ".." not in (since, until) else f"until {until}" if since == ".." else f"from {since}"
+    return value.replace(",", ", ")
 
 
 def _static(text: str, media: str) -> Response:

@@ -119,13 +119,14 @@ def _back(request: Request) -> str:
 
 def next_path(wanted: str | None, otherwise: str = "/home") -> str:
     """`wanted` if it is a path of this hub, however a browser may read it; else `otherwise`."""
-    if not wanted or not wanted.startswith("/") or not wanted.isprintable() or "\\" in wanted:
+    # `///host` has no host for Python, and one for browsers.
+    if not wanted or not wanted.startswith("/") or wanted.startswith("//") or not wanted.isprintable() or "\\" in wanted:
         return otherwise
     try:
         parts = urlsplit(wanted)
     except ValueError:
         return otherwise
-    if parts.scheme or parts.netloc or parts.path.startswith("//"):
+    if parts.scheme or parts.netloc:
         return otherwise
     return quote(wanted, safe="/?&=%:,.~+-_@!$'()*;#")
 

@@ -7,6 +7,7 @@
   const WORLD_ZOOM = 6;
   const DEGREES = 10; // of a sheet
   const SIZE = 256; // pixels of a tile
+  const SMALL = 9; // places shown from this zoom on are towns and quarters
   const LAND = "#f6f4ee";
   const BORDER = "#b7a9bd";
   const INK = "#44525c";
@@ -163,18 +164,19 @@
       const size = from <= 5 || zoom - from >= 4 ? 13 : 11.5;
       context.font = `500 ${size}px ${FONT}`;
       const half = context.measureText(text).width / 2 + 4;
-      const label = { text, size, x: across(lon) * scale, y: down(lat) * scale, half };
+      const label = { text, size, from, x: across(lon) * scale, y: down(lat) * scale, half };
       if (kept.every((other) => Math.abs(other.x - label.x) > other.half + half || Math.abs(other.y - label.y) > 18)) kept.push(label);
     }
     return kept;
   }
 
-  function names(context, found, box, zoom) {
+  function names(context, found, box, zoom, below) {
     context.textAlign = "center";
     context.textBaseline = "middle";
     context.lineJoin = "round";
     context.lineWidth = 3;
-    for (const { text, size, x, y, half } of found.flatMap((one) => labels(one, zoom, context))) {
+    for (const { text, size, x, y, half, from } of found.flatMap((one) => labels(one, zoom, context))) {
+      if (from >= below) continue;
       const [left, top] = [x - box.left, y - box.top];
       if (left < -half || left > SIZE + half || top < -12 || top > SIZE + 12) continue;
       context.font = `500 ${size}px ${FONT}`;
@@ -200,7 +202,7 @@
         north: Math.max(0, ((y - margin) * SIZE) / scale), south: Math.min(1, ((y + 1 + margin) * SIZE) / scale),
       };
       around(z, box).then((found) => {
-        if (this.options.named) names(context, found, box, z);
+        if (this.options.named) names(context, found, box, z, this.options.few ? SMALL : Infinity);
         else ground(context, found, box, scale);
         done(null, tile);
       });
@@ -214,5 +216,10 @@
   pane.style.zIndex = 450; // above what is drawn on the map, below pop-ups
   pane.style.pointerEvents = "none";
   new Tiles({ attribution: CREDIT, updateWhenZooming: false }).addTo(map);
-  new Tiles({ pane: "names", named: true, updateWhenZooming: false }).addTo(map);
+  const written = new Tiles({ pane: "names", named: true, updateWhenZooming: false }).addTo(map);
+  map.on("areanames", ({ shown }) => {
+    if (shown === Boolean(written.options.few)) return;
+    written.options.few = shown;
+    written.redraw();
+  });
 })();

@@ -28,7 +28,12 @@ export function drawAreas(map, collection, style, labelled) {
     name.textContent = layer.feature.properties?.name ?? "";
     labels.addLayer(L.tooltip({ permanent: true, direction: "center", className: "area-label", interactive: false }).setLatLng(layer.getBounds().getCenter()).setContent(name));
   });
-  const show = () => (map.getZoom() >= 13 && map.hasLayer(drawn) ? labels.addTo(map) : labels.remove());
+  const show = () => {
+    const shown = map.getZoom() >= 13 && map.hasLayer(drawn);
+    if (shown) labels.addTo(map);
+    else labels.remove();
+    map.fire("areanames", { shown }); // the basemap leaves its own small names out
+  };
   map.on("zoomend", show);
   drawn.on("add remove", show);
   show();
