@@ -46,7 +46,9 @@ class Client:
         http: httpx2.Client | None = None,
         case: str | None = None,
     ) -> None:
-        """`case`: the reference that some agreements want with the purpose. `http`: one's own, where a proxy or certificates are to be set; `timeout_s` is then its business."""
+        """`case`: the reference that some agreements want with the purpose. `http`: one's own, where a proxy or certificates are to be
+        set; `timeout_s` is then its business.
+        """
         self._base, self._id, self._purpose, self._scope = base_url.rstrip("/"), client_id, purpose, scope
         self._case = case
         self._key, self._algorithm = _private_key(private_key_pem)

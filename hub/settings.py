@@ -55,7 +55,8 @@ class Settings(BaseSettings):
     sign_in_links: Annotated[
         bool,
         Field(
-            description="Lets one-time links sign people in, as the demo does. Refused unless the base URL and the served address are loopback."
+            description="Lets one-time links sign people in, as the demo does. Refused unless the base URL and the served address are "
+            "loopback."
         ),
     ] = False
     boundaries_file: Annotated[

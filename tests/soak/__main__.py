@@ -20,6 +20,7 @@ RUNS = {
     "faults": ("tests.faults.test_kills", 200),
     "api": ("tests.api.fuzz", 5_000),
     "imports": ("tests.imports.test_kills", 50),
+    "demo": ("tests.demo.whole", 1),
 }
 
 

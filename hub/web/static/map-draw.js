@@ -9,13 +9,16 @@ const STROKE = { color: "#33505f", weight: 0.6, fillOpacity: 0.72 };
 
 export function drawCells(layer, cells, chosen, choose) {
   layer.clearLayers();
+  let top = null;
   for (const cell of cells) {
     const style = { ...STROKE, fillColor: fillOf(cell.count), renderer };
     if (cell.key === chosen) Object.assign(style, { color: "#d95f02", weight: 3 });
     const drawn = cell.gridM <= 100 ? L.circleMarker([cell.lat, cell.lon], { ...style, radius: cell.count > 1 ? 7 : 5 }) : L.rectangle(bounds(cell.lon, cell.lat, cell.gridM), style);
     drawn.on("click", () => choose(cell));
     layer.addLayer(drawn);
+    if (cell.key === chosen) top = drawn;
   }
+  top?.bringToFront();
 }
 
 export function drawAreas(map, collection, style, labelled) {

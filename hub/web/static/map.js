@@ -217,9 +217,6 @@ for (const [id, action] of [["share", "/maps"], ["export", "/map/export"]]) {
   const form = document.getElementById(id);
   form?.addEventListener("submit", () => form.setAttribute("action", `${action}?${question()}`));
 }
-if (window.matchMedia("(max-width: 44rem)").matches) {
-  for (const id of ["filter-box", "legend-box"]) document.getElementById(id).open = false;
-}
 
 // ---- areas for orientation, then the first look
 
