@@ -1,6 +1,7 @@
 """Fixtures of the tests of pages."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 
@@ -29,10 +30,8 @@ def person(served: Served) -> Callable[..., Person]:
     engine = served.world.database.writer
 
     def added(*roles: str, organisation: str = "health", kind: str = "partner") -> Person:
-        try:
+        with suppress(Conflict):
             organisations.add(engine, organisation, organisation.capitalize(), kind)
-        except Conflict:
-            pass
         wanted: Sequence[str] = roles or ("agreement-lead",)
         return people.add(engine, organisation, f"person-{next(_NUMBERS)}@{organisation}", f"Somebody of {organisation}", wanted)
 

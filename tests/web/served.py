@@ -25,9 +25,9 @@ class Served:
     services: Services
     base: str
 
-    def cookie(self, person: Person, purpose: str | None = None, case: str | None = None) -> dict[str, Any]:
+    def cookie(self, person: Person, purpose: str | None = None, case: str | None = None, method: str = "passkey") -> dict[str, Any]:
         """The cookie of a new session of somebody, as a browser context takes it."""
-        value, session = self.services.sessions.begin(person, "passkey")
+        value, session = self.services.sessions.begin(person, method)
         if purpose:
             self.services.sessions.choose(session, purpose, case)
         # Chromium takes a Secure cookie by this way for an https address only, and sends it to http://localhost all the same.

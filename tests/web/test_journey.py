@@ -100,24 +100,23 @@ def look_at_the_map(page: Page, scene: Scene) -> None:
     expect(page.locator("#legend")).to_contain_text("To 500 m, under MOU-HEALTH, Injury prevention downtown")
     expect(page.locator("#legend")).to_contain_text("To the exact place when an incident is opened; here to 100 m")
     before = page.url
-    pan(page, 0, -1)
+    pan(page, 0, -0.45)
     expect(page).not_to_have_url(before)
-    assert shown(page) < 90
-    pan(page, 0, 1)
+    expect(page.locator("#map-status")).not_to_contain_text("90 incidents")
+    assert 0 < shown(page) < 90
     filter_by(page, scene)
 
 
-def pan(page: Page, x: int, y: int) -> None:
-    """Drags the map by half its height or width."""
+def pan(page: Page, x: float, y: float) -> None:
+    """Drags the map by parts of its width and height."""
     box = page.locator("#map_concord").bounding_box()
     assert box
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(*middle)
     page.mouse.down()
-    page.mouse.move(middle[0] + x * box["width"] / 2, middle[1] + y * box["height"] / 2, steps=8)
+    page.mouse.move(middle[0] + x * box["width"], middle[1] + y * box["height"], steps=8)
+    page.wait_for_timeout(250)  # a hand that rests: else the map glides on
     page.mouse.up()
-    page.wait_for_timeout(400)  # the map waits for a hand to rest before it asks
-    ready(page)
 
 
 def filter_by(page: Page, scene: Scene) -> None:
@@ -132,8 +131,10 @@ def filter_by(page: Page, scene: Scene) -> None:
     within = scene.counted("health", "prevention", category="theft", datetime="2021-03-10T00:00:00Z/2021-03-19T23:59:59Z")
     expect(page.locator("#map-status")).to_contain_text(f"{within} incidents")
     assert 0 < within < 30
+    page.go_back()  # each filter is a step
     page.go_back()
     expect(page.locator("#map-status")).to_contain_text("30 incidents")
+    page.go_forward()
     page.go_forward()
     expect(page.locator("#map-status")).to_contain_text(f"{within} incidents")
     link = page.url
@@ -148,8 +149,9 @@ def open_a_record(page: Page) -> str:
     page.get_by_role("list", name="Incidents, newest first").get_by_role("button").first.click()
     detail = page.locator("#map-detail")
     expect(detail.get_by_role("heading", name="theft")).to_be_focused()
-    expect(detail).to_contain_text("Shown as the centre of a 500 m cell, under MOU-HEALTH, Injury prevention downtown")
-    expect(detail).to_contain_text(re.compile("to the hour|cut down to the hour|hour"))
+    expect(detail).to_contain_text("under MOU-HEALTH, Injury prevention downtown")
+    expect(detail).to_contain_text("Shown as the centre of the 500 m cell it lies in (MOU-HEALTH)")
+    expect(detail).to_contain_text("Shown cut down to the hour (UTC) (MOU-HEALTH)")
     expect(detail).to_contain_text("[synthetic] What happened in case")
     expect(detail).to_contain_text("Not shown to you")
     expect(detail).to_contain_text(
@@ -211,8 +213,9 @@ def opens_without_a_network(exported: Path, opened: Open) -> None:
     main = page.locator("body")
     for part in ("MOU-HEALTH", "Injury prevention downtown", "prevention", CASE, "Analyst, Health", "UTC", "pass"):
         expect(main).to_contain_text(part)
-    expect(main).to_contain_text("[synthetic] What happened in case")
-    expect(main).not_to_contain_text("+1 416")
+    page.get_by_role("list", name="Incidents, newest first").get_by_role("button").first.click()
+    expect(page.locator("#map-detail")).to_contain_text("[synthetic] What happened in case")
+    assert "+1 416" not in exported.read_text()
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
@@ -245,12 +248,12 @@ def the_auditor_finds_both(scene: Scene, opened: Open, record: str, folder: Path
     page.get_by_role("button", name="Continue as Auditor, Watch").click()
     page.get_by_role("link", name="Audit", exact=True).click()
     for person, organisation, mou in (("Analyst, Health", "health", "MOU-HEALTH"), ("Analyst, Housing", "housing", "MOU-HOUSING")):
-        page.get_by_label("Organisation that looked").select_option(organisation)
-        page.get_by_label("Agreement").fill(mou)
+        page.get_by_label("Organisation that looked", exact=True).select_option(organisation)
+        page.get_by_label("Agreement", exact=True).fill(mou)
         page.get_by_role("button", name=re.compile("^(Filter|Show|Search|Find|Apply)")).click()
         row = page.get_by_role("row").filter(has_text=person).first
         expect(row).to_contain_text(mou)
-        expect(row).to_contain_text("Police")
+        expect(row).to_contain_text("police")
     page.goto(f"{scene.served.base}/audit?record={record}&type=query")
     rows = page.get_by_role("row").filter(has_text="Analyst, Health")
     expect(rows.first).to_be_visible()

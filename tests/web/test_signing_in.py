@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,10 +67,7 @@ def test_a_session_of_the_browser_ends_when_another_begins_in_it(served: Served,
     here.begin(attacker)
     planted = str(here.cookie)
     assert here.send("GET", "/home", cookie=planted).status_code == 200
-    options = served.services.passkeys.request_options()
-    credential = passkey_of(served, who).get(options)
-    answer = here.post("/sign-in", {"credential": __import__("json").dumps(credential)})
-    assert answer.status_code == 303
+    assert here.sign_in(passkey_of(served, who)).status_code == 303
     assert here.cookie != planted
     assert served.services.sessions.find(planted) is None
     assert [leaf["asked"] for leaf in leaves(served, attacker, "sign-out")] == [{"instead": "a new session"}]
@@ -134,7 +132,9 @@ def test_the_sixth_try_in_fifteen_minutes_from_one_address_waits(served: Served,
     assert here.sign_in(device).status_code == 303
 
 
-def test_five_failures_of_one_person_stop_their_passkey_everywhere(served: Served, visitor: Visitors, person: Persons, later: Later) -> None:
+def test_five_failures_of_one_person_stop_their_passkey_everywhere(
+    served: Served, visitor: Visitors, person: Persons, later: Later
+) -> None:
     device = passkey_of(served, person())
     for _ in range(MOST):
         assert visitor().sign_in(device, flags=0x01).status_code == 401
@@ -155,8 +155,6 @@ def test_five_failures_of_one_person_stop_their_passkey_everywhere(served: Serve
     ],
 )
 def test_tries_are_counted_by_what_one_machine_has(address: str, key: str) -> None:
-    from types import SimpleNamespace
-
     assert source_key(SimpleNamespace(client=SimpleNamespace(host=address))) == key  # type: ignore[arg-type]
 
 
@@ -221,4 +219,5 @@ def test_a_hub_at_an_ip_address_says_why_there_are_no_passkeys_and_where_to_go(w
 def test_a_page_of_a_hub_with_a_host_name_has_the_button(visitor: Visitors) -> None:
     answer = visitor().get("/sign-in")
     assert 'data-passkey="get"' in answer.text
+    assert "Passkeys need JavaScript" in answer.text.partition("<noscript>")[2].partition("</noscript>")[0]
     assert "/recover" in answer.text

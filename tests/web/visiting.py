@@ -17,6 +17,7 @@ from tests.identity.authenticator import Authenticator
 from tests.web.served import Served
 
 _ADDRESSES = count(1)
+_HTTP = httpx2.Client(follow_redirects=False, trust_env=False)  # one for all: making one costs more than a request
 
 
 class Visitor:
@@ -36,7 +37,8 @@ class Visitor:
             headers |= {"Origin": self.served.base, "Sec-Fetch-Site": "same-origin"}
         headers |= more.pop("headers", {})
         headers = {name: value for name, value in headers.items() if value is not None}
-        answer = httpx2.request(method, self.served.base + path, headers=headers, follow_redirects=False, **more)
+        answer = _HTTP.request(method, self.served.base + path, headers=headers, **more)
+        _HTTP.cookies.clear()
         set_cookie = answer.headers.get("set-cookie")
         if set_cookie:
             value = re.match(rf'{SESSION_COOKIE}="?([^";]*)"?;', set_cookie)

@@ -1,0 +1,281 @@
+"""Every page that the router has, in the states it can be in, at 1280 and 390 px: no violation of WCAG 2.2 AA that axe-core knows."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from hub.identity.people import Person
+from tests.web.axe import violations
+from tests.web.browser import authenticator
+from tests.web.fixtures import SIZES, Open
+from tests.web.routes import NOTHING, address, routes
+from tests.web.scene import WHOLE, Scene
+from tests.web.served import Served
+from tests.web.visiting import passkey_of
+from tests.web.watching import Watched
+
+# Not pages: what pages are made of, and files.
+PARTS = {
+    "/assets/{path:path}",
+    "/map/page.js",
+    "/map/page.css",
+    "/boundaries.json",
+    "/agreements/areas.json",
+    "/audit.csv",
+    "/owner.csv",
+}
+MAP = f"/map?bbox={WHOLE}"
+
+
+def _nothing(page: Page, scene: Scene) -> None:
+    """The page as it comes."""
+
+
+def _drawn(page: Page, scene: Scene) -> None:
+    expect(page.locator("#map-page")).to_have_attribute("data-ready", re.compile("."))
+    expect(page.locator("#map-busy")).to_be_hidden()
+
+
+def _everything_open(page: Page, scene: Scene) -> None:
+    page.evaluate("for (const e of document.querySelectorAll('details')) e.open = true")
+
+
+def _map_with_all_open(page: Page, scene: Scene) -> None:
+    _drawn(page, scene)
+    _everything_open(page, scene)
+
+
+def _record(page: Page, scene: Scene) -> None:
+    _drawn(page, scene)
+    page.locator("#map-list button").first.click()
+    expect(page.locator("#map-detail h2")).to_be_focused()
+
+
+def _map_failing(page: Page, scene: Scene) -> None:
+    page.route("**/collections/incidents/map?*", lambda route: route.fulfill(status=503, json={"detail": "Not now. Try again shortly."}))
+    page.reload()
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    page.unroute("**/collections/incidents/map?*")
+
+
+def _passkey_refused(page: Page, scene: Scene) -> None:
+    authenticator(page).verifies(False)
+    page.get_by_role("button", name=re.compile("passkey")).click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def _codes(page: Page, scene: Scene) -> None:
+    page.get_by_role("button", name="Make ten new codes").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your recovery codes")
+
+
+def _wrong_code(page: Page, scene: Scene) -> None:
+    page.get_by_label("Your handle").fill("nobody")
+    page.get_by_label("One of your codes").fill("7Q3D-0KXM-92VH-T5AB")
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def _wrong_purpose(page: Page, scene: Scene) -> None:
+    page.locator("[name=purpose]").first.evaluate("e => { e.value = 'nothing' }")
+    page.get_by_role("button", name=re.compile("Choose this purpose")).first.click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def _access(page: Page, scene: Scene) -> None:
+    page.locator("main tbody a[href^='/audit/access/']").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("One access")
+    _everything_open(page, scene)
+
+
+@dataclass(frozen=True)
+class State:
+    """A page of the router, as somebody (None: nobody signed in) sees it under `heading`. `at`: its address, or how the scene makes it."""
+
+    route: str
+    name: str
+    heading: str
+    who: str | None = None
+    at: str | Callable[[Scene], str] | None = None
+    then: Callable[[Page, Scene], None] = _nothing
+    purpose: str | None = None
+    expected: tuple[str, ...] = ()  # in the console
+
+    def address(self, scene: Scene) -> str:
+        if callable(self.at):
+            return self.at(scene)
+        return scene.served.base + (self.at or address(self.route))
+
+
+ABSENT = ("status of 404",)
+STATES = (
+    State("/sign-in", "plain", "Sign in"),
+    State("/sign-in", "signed-out", "Sign in", at="/sign-in?signed-out=1"),
+    State("/sign-in", "refused", "Sign in", then=_passkey_refused),
+    State("/unlock", "with-passkey", "Locked", "locked@health"),
+    State("/unlock", "without-passkey", "Locked", "locked-link@health"),
+    State("/join/{ticket}", "invited", "You are invited", at=lambda scene: scene.invitation("analyst@newcomers")),
+    State("/join/{ticket}", "spent", "not good any more", expected=ABSENT),
+    State("/enter/{ticket}", "link", "Analyst, Newcomers", at=lambda scene: scene.link("analyst@newcomers")),
+    State("/enter/{ticket}", "spent", "not good any more", expected=ABSENT),
+    State("/recover", "plain", ""),
+    State("/recover", "wrong-code", "", then=_wrong_code, expected=("status of 401",)),
+    State("/purpose", "offered", "What do you look for", "analyst@health", purpose="prevention"),
+    State("/purpose", "wrong", "What do you look for", "analyst@health", then=_wrong_purpose, expected=("status of 400",)),
+    State("/purpose", "none", "What do you look for", "analyst@newcomers"),
+    State("/account", "plain", "Your account", "analyst@health", then=_everything_open),
+    State("/account", "without-passkey", "Your account", "analyst@housing"),
+    State("/account", "recovering", "Your account", "recovering@health"),
+    State("/account", "new-codes", "Your recovery codes", "analyst@housing", then=_codes),
+    State("/home", "analyst", "What you can do here", "analyst@health"),
+    State("/home", "auditor", "What you can do here", "auditor@watch"),
+    State("/home", "agreement-lead", "What you can do here", "lead@police"),
+    State("/home", "integrator-and-operator", "What you can do here", "integrator@police"),
+    State("/map", "records", "Incidents shared with you", "analyst@health", MAP, _map_with_all_open, "prevention"),
+    State("/map", "one-record", "Incidents shared with you", "analyst@health", MAP, _record, "prevention"),
+    State("/map", "empty", "Incidents shared with you", "analyst@health", "/map?bbox=10,10,11,11&category=theft", _drawn, "prevention"),
+    State("/map", "failing", "Incidents shared with you", "analyst@health", MAP, _map_failing, "prevention", ("status of 503",)),
+    State("/map", "counts", "Incidents shared with you", "many@health", MAP, _map_with_all_open, "prevention"),
+    State("/map", "no-export", "Incidents shared with you", "analyst@housing", MAP, _map_with_all_open, "tenancy"),
+    State("/maps", "filled", "Shared maps", "analyst@health", purpose="prevention"),
+    State(
+        "/maps",
+        "fresh",
+        "Shared maps",
+        "analyst@health",
+        lambda scene: f"{scene.served.base}/maps?new={_shared(scene)}",
+        purpose="prevention",
+    ),
+    State("/maps", "empty", "Shared maps", "analyst@newcomers"),
+    State(
+        "/maps/{id}",
+        "there",
+        "Around the market",
+        "analyst@health",
+        lambda scene: f"{scene.served.base}/maps/{_shared(scene)}",
+        _drawn,
+        "prevention",
+    ),
+    State("/maps/{id}", "absent", "There is no such", "analyst@health", purpose="prevention", expected=ABSENT),
+    State("/agreements", "filled", "Agreements", "analyst@health"),
+    State("/agreements", "everybodys", "Agreements", "auditor@watch"),
+    State("/agreements", "none", "Agreements", "analyst@newcomers"),
+    State("/agreements/{mou}", "with-area", "", "analyst@health", "/agreements/MOU-HEALTH", _everything_open),
+    State("/agreements/{mou}", "without-area", "", "analyst@housing", "/agreements/MOU-HOUSING"),
+    State("/agreements/{mou}", "absent", "There is no such", "analyst@health", expected=ABSENT),
+    State("/audit", "filled", "Audit", "auditor@watch", then=_everything_open),
+    State("/audit", "filtered", "Audit", "auditor@watch", f"/audit?mou=MOU-HEALTH&bbox={WHOLE}&type=query"),
+    State("/audit", "nothing-found", "Audit", "auditor@watch", "/audit?case=never"),
+    State("/audit", "wrong", "Audit", "auditor@watch", "/audit?bbox=1,2", expected=("status of 400",)),
+    State("/audit", "refused", "This is not open to you", "analyst@health", expected=("status of 403",)),
+    State("/audit/access/{event}", "there", "One access", "auditor@watch", "/audit?type=query", _access),
+    State("/audit/access/{event}", "absent", "No such record is shared with you", "auditor@watch", expected=ABSENT),
+    State("/owner", "filled", "Who saw our data", "lead@police", then=_everything_open),
+    State("/owner", "nothing-found", "Who saw our data", "lead@police", "/owner?case=never"),
+)
+
+
+def test_no_page_of_the_router_is_left_out() -> None:
+    assert {state.route for state in STATES} | PARTS == set(routes("GET"))
+    assert not {state.route for state in STATES} & PARTS
+    names = [(state.route, state.name) for state in STATES]
+    assert len(names) == len(set(names))
+
+
+def _shared(scene: Scene) -> str:
+    """A shared map of health's analyst."""
+    maps, person = scene.served.services.maps, scene.people["analyst@health"]
+    kept = maps.of(person.organisation.id) or [None]
+    if kept[0]:
+        return str(kept[0].id)
+    return str(
+        maps.add(person.organisation.id, person.id, "incidents", "Around the market", {"bbox": WHOLE, "filters": {"category": "theft"}})
+    )
+
+
+@pytest.fixture(scope="module")
+def busy(scene: Scene) -> Scene:
+    """The scene, used a little: a passkey, sessions, a shared map, looks and refusals in the log."""
+    analyst = scene.people["analyst@health"]
+    passkey_of(scene.served, analyst)
+    passkey_of(scene.served, analyst, "Phone")
+    scene.served.services.directory.new_codes(analyst.id)
+    _shared(scene)
+    scene.counted("health", "prevention")
+    scene.counted("housing", "tenancy")
+    scene.served.world.get("health", "never-agreed", "/collections/incidents/items")
+    return scene
+
+
+@pytest.fixture(scope="module")
+def watched(chromium: Browser, served: Served) -> Watched:
+    """One browser for all states: making one costs more than looking."""
+    return Watched(chromium.new_context(viewport=SIZES[1280], reduced_motion="reduce"), served.base)
+
+
+def _cookie(scene: Scene, state: State) -> Any:
+    served, (kind, _, organisation) = scene.served, str(state.who).partition("@")
+    if kind in ("analyst", "auditor", "lead", "integrator"):
+        return served.cookie(scene.people[str(state.who)], state.purpose)
+    person: Person = scene.people["analyst@housing" if kind == "locked-link" else f"analyst@{organisation}"]
+    cookie = served.cookie(person, state.purpose, method={"recovering": "recovery-code", "locked-link": "link"}.get(kind, "passkey"))
+    if kind.startswith("locked"):
+        session = served.services.sessions.find(cookie["value"])
+        assert session
+        with served.world.superuser() as connection:
+            connection.exec_driver_sql("update hub.sessions set seen_at = seen_at - interval '31 minutes' where id = %s", (session.id,))
+    return cookie
+
+
+@pytest.mark.parametrize("seen", STATES, ids=lambda seen: f"{seen.route}:{seen.name}")
+def test_a_page_has_no_violation(seen: State, watched: Watched, busy: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    if seen.name == "counts":
+        monkeypatch.setattr("hub.sharing.overview.MAX_RECORDS", 10)
+    watched.context.clear_cookies()
+    page = watched.context.new_page()
+    if seen.who:
+        watched.context.add_cookies([_cookie(busy, seen)])
+    with watched.allowing(*seen.expected):
+        _reach(page, seen, busy)
+        assert violations(page) == []
+        page.set_viewport_size(SIZES[390])
+        if "map-page" in page.content():  # folds its filters when it comes up
+            _reach(page, seen, busy)
+        assert violations(page) == []
+        page.close()  # what it says late is still allowed
+    assert watched.wrong == []
+
+
+def _reach(page: Page, seen: State, scene: Scene) -> None:
+    page.goto(seen.address(scene))
+    seen.then(page, scene)
+    expect(page.get_by_role("heading", level=1)).to_contain_text(seen.heading)
+
+
+@pytest.mark.parametrize(
+    ("html", "rule"),
+    [
+        ("<h1>a</h1><img src='data:,'>", "image-alt"),
+        ("<h1>a</h1><input>", "label"),
+        ("<h1>a</h1><p style='color:#999;background:#fff'>text</p>", "color-contrast"),
+        (
+            "<h1>a</h1><p><button style='width:9px;height:9px;padding:0'>.</button><button style='width:9px;height:9px;padding:0'>.</button></p>",
+            "target-size",
+        ),
+        ("<h1>a</h1><h1>b</h1>", "2 headings of level 1"),
+        ("<h1>a</h1><p style='width:3000px'>wide</p>", "scrolls sideways"),
+    ],
+)
+def test_a_violation_is_noticed(opened: Open, html: str, rule: str) -> None:
+    page = opened().context.new_page()
+    page.set_content(f"<!doctype html><html lang=en><title>t</title><main>{html}</main>")
+    found = violations(page)
+    assert any(line.startswith(rule) for line in found), found
+
+
+def test_the_stand_ins_of_absent_things_are_used(busy: Scene) -> None:
+    assert {name for state in STATES for name in re.findall(r"\{[^}]*\}", state.route)} <= set(NOTHING)
