@@ -120,7 +120,7 @@ STATES = (
     State("/unlock", "without-passkey", "Locked", "locked-link@health"),
     State("/join/{ticket}", "invited", "You are invited", at=lambda scene: scene.invitation("analyst@newcomers")),
     State("/join/{ticket}", "spent", "not good any more", expected=ABSENT),
-    State("/enter/{ticket}", "link", "Analyst, Newcomers", at=lambda scene: scene.link("analyst@newcomers")),
+    State("/enter/{ticket}", "link", "Sign in by link", at=lambda scene: scene.link("analyst@newcomers")),
     State("/enter/{ticket}", "spent", "not good any more", expected=ABSENT),
     State("/recover", "plain", ""),
     State("/recover", "wrong-code", "", then=_wrong_code, expected=("status of 401",)),
