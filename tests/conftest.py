@@ -10,9 +10,12 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from hub import db, localdb
-from tests.commands import Run, in_process
-from tests.world import World, build
+# Before anything imports them: their assertions are to explain themselves, too.
+pytest.register_assert_rewrite("tests.imports.sending", "tests.api.asking")
+
+from hub import db, localdb  # noqa: E402
+from tests.commands import Run, in_process  # noqa: E402
+from tests.world import World, build  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

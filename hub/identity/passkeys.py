@@ -125,8 +125,8 @@ class Passkeys:
         )
         return options_to_json(options)
 
-    def register(self, person: Person, credential_json: Credential, label: str) -> None:
-        """Keeps a passkey that the person's device has just made.
+    def register(self, person: Person, credential_json: Credential, label: str, first: Callable[[], None] = lambda: None) -> None:
+        """Keeps a passkey that the person's device has just made; `first` is done once it is known to be good.
 
         Raises:
             PasskeyRefused: for whatever reason.
@@ -135,6 +135,7 @@ class Passkeys:
         named = _label(label)
         with _logged():
             made = self._made(person, credential_json)
+            first()
             with transaction(self._engine) as connection:
                 connection.execute(_LOCK, {"person": person.id})  # of two at once the second sees the first
                 if len(_of(connection, person.id)) >= MOST:

@@ -3,6 +3,8 @@
 Opening such an address uses nothing up: programs that preview or prefetch links do that. Its button does.
 """
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,7 +24,7 @@ def join(request: Request) -> Response:
     person = _look(request, "invitation")
     if person is None:
         return _spent(request, "invitation")
-    return render(request, "join.html", None, person=person, label=LABEL, max_label=MAX_LABEL, address=address(request))
+    return render(request, "join.html", problem=None, **_joining(request, person))
 
 
 def join_options(request: Request, body: bytes) -> Response:
@@ -37,17 +39,24 @@ def join_options(request: Request, body: bytes) -> Response:
 def join_now(request: Request, body: bytes) -> Response:
     """Uses the invitation up, keeps the passkey, and shows the recovery codes, this once.
 
-    The invitation goes first: of two who have it, one alone gets in. A passkey that is refused then takes a new invitation, which is
-    rare, for the browser has made it just now.
+    The invitation goes once the passkey is known to be good, so that a refused one costs nothing, and before it is kept: of two who
+    have the address, one alone gets in.
     """
     called, fields = services(request), form_of(request, None, body)
-    person = called.directory.use(request.path_params["ticket"], "invitation", called.clock())
+    person = _look(request, "invitation")
     if person is None:
         return _spent(request, "invitation")
+
+    def use_up() -> None:
+        if called.directory.use(request.path_params["ticket"], "invitation", called.clock()) is None:
+            raise NoSuchResource("This invitation was used up just now: ask for a new one.")
+
     try:
-        called.passkeys.register(person, fields.get("credential", ""), label_of(fields.get("label", "")))
+        called.passkeys.register(person, fields.get("credential", ""), label_of(fields.get("label", "")), use_up)
+    except NoSuchResource:
+        return _spent(request, "invitation")
     except HubError as error:
-        return again(request, "spent.html", error, kind="invitation", visit_there=False)
+        return again(request, "join.html", error, **_joining(request, person))
     log(request, "person", person, None, {"change": "add-passkey", "person": str(person.id)})
     codes = called.directory.new_codes(person.id)
     log(request, "person", person, None, {"change": "new-codes", "person": str(person.id)})
@@ -60,6 +69,10 @@ def codes_page(request: Request, visit: Visit, codes: list[str], to: str) -> Res
     path, _, query = to.partition("?")
     name, _, value = query.partition("=")
     return render(request, "codes.html", visit, codes=codes, to=path, hidden=(name, value) if query else None)
+
+
+def _joining(request: Request, person: Person) -> dict[str, Any]:
+    return {"person": person, "label": LABEL, "max_label": MAX_LABEL, "address": address(request)}
 
 
 def label_of(given: str) -> str:

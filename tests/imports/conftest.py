@@ -4,8 +4,6 @@ import pytest
 
 from tests.world import World, grant
 
-pytest.register_assert_rewrite("tests.imports.sending", "tests.api.asking")
-
 SHOWN = {
     "category": "clear",
     "external_id": "clear",

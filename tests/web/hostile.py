@@ -55,7 +55,7 @@ _TEXTS = {
     "open-isolate": "\u2067\u202eno end to this",
     "zero-width": "ze\u200bro\u200d\u2060wi\ufeffdth\u00ad",
     "combining": "\u0301\u0489" + "Z\u0337\u0351\u0489" * 40,
-    "emoji": "👩‍👩‍👧‍👦🏴‍☠️👍🏿",  # noqa: RUF001
+    "emoji": "👩‍👩‍👧‍👦🏴‍☠️👍🏿",
     "private-use": "\ue000\ufdd0\uffff\U000f0000\U0010ffff",
     "lines": f"one\ntwo\r\nthree\rfour\n=1+1\n<b {MARK}>five</b>",
     "controls": "bell\x07 escape\x1b[31m red\x1b[0m delete\x7f next\x85line form\x0cfeed",
@@ -92,8 +92,3 @@ ALIVE = """() => {
   if (({}).polluted !== undefined || Object.prototype.toString.call({}.__proto__) !== '[object Object]') found.push('prototype changed');
   return found;
 }"""
-
-
-def as_parsed(text: str) -> str:
-    """What an HTML parser makes of the line ends of a text (HTML Standard, 13.2.3.5)."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")

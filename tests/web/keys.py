@@ -15,9 +15,12 @@ FOCUS = """() => {
   const box = e.getBoundingClientRect();
   const seen = box.width > 0 && box.height > 0 && box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth;
   if (!seen) return 'out of sight on ' + e.outerHTML.slice(0, 120);
-  const left = Math.max(box.left, 0), top = Math.max(box.top, 0), right = Math.min(box.right, innerWidth), bottom = Math.min(box.bottom, innerHeight);
+  const left = Math.max(box.left, 0), top = Math.max(box.top, 0);
+  const right = Math.min(box.right, innerWidth), bottom = Math.min(box.bottom, innerHeight);
   const points = [[.5, .5], [.1, .5], [.9, .5], [.5, .1], [.5, .9]].map(([x, y]) => [left + x * (right - left), top + y * (bottom - top)]);
-  const free = points.some(([x, y]) => { const over = document.elementFromPoint(x, y); return over && (e.contains(over) || over.contains(e)); });
+  const free = points.some(([x, y]) => {
+    const over = document.elementFromPoint(x, y);
+    return over && (e.contains(over) || over.contains(e)); });
   return free ? '' : 'covered on ' + e.outerHTML.slice(0, 120);
 }"""
 
@@ -35,15 +38,13 @@ class Keys:
 
     def to(self, wanted: Locator, back: bool = False) -> None:
         """Tabs to it (`back`: with Shift); the focus may never be lost, hidden or invisible on the way."""
+        goal = wanted.first.element_handle(timeout=5_000)
         for _ in range(MOST_STEPS):
-            if self.at(wanted):
+            if self.page.evaluate("goal => goal === document.activeElement", goal):
                 return
             self.press("Shift+Tab" if back else "Tab")
             self.check()
         raise AssertionError(f"no way to {wanted} by Tab; the focus is at {self.page.evaluate('document.activeElement.outerHTML')[:200]}")
-
-    def at(self, wanted: Locator) -> bool:
-        return bool(wanted.count()) and bool(wanted.first.evaluate("e => e === document.activeElement"))
 
     def check(self) -> None:
         wrong = self.page.evaluate(FOCUS)

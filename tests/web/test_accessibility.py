@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -250,6 +251,26 @@ def test_a_page_has_no_violation(seen: State, watched: Watched, busy: Scene, mon
     assert watched.wrong == []
 
 
+def test_an_exported_file_has_no_violation(watched: Watched, busy: Scene, tmp_path: Path) -> None:
+    watched.context.clear_cookies()
+    watched.context.add_cookies([busy.served.cookie(busy.people["analyst@health"], "prevention")])  # type: ignore[list-item]
+    page = watched.context.new_page()
+    page.goto(busy.served.base + MAP)
+    page.get_by_text("Export as one file", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export what is shown").click()
+    download.value.save_as(tmp_path / "map.html")
+    page.goto((tmp_path / "map.html").as_uri())
+    for width in SIZES:
+        page.set_viewport_size(SIZES[width])
+        page.locator("#map-list button").first.click()
+        assert violations(page) == []
+        page.get_by_role("button", name="Back to the list").click()
+        assert violations(page) == []
+    page.close()
+    assert watched.wrong == []
+
+
 def _reach(page: Page, seen: State, scene: Scene) -> None:
     page.goto(seen.address(scene))
     seen.then(page, scene)
@@ -263,7 +284,7 @@ def _reach(page: Page, seen: State, scene: Scene) -> None:
         ("<h1>a</h1><input>", "label"),
         ("<h1>a</h1><p style='color:#999;background:#fff'>text</p>", "color-contrast"),
         (
-            "<h1>a</h1><p><button style='width:9px;height:9px;padding:0'>.</button><button style='width:9px;height:9px;padding:0'>.</button></p>",
+            "<h1>a</h1><p>" + 2 * "<button style='width:9px;height:9px;padding:0'>.</button>" + "</p>",
             "target-size",
         ),
         ("<h1>a</h1><h1>b</h1>", "2 headings of level 1"),

@@ -87,7 +87,8 @@ def test_a_page_that_writes_text_as_html_is_noticed_by_most_of_the_corpus(watche
     for payload in PAYLOADS:
         page.goto("http://localhost/broken", wait_until="commit")
         page.evaluate(
-            "text => { document.open(); document.write('<p>' + text + '</p><input value=\"' + text + '\"><a href=\"' + text + '\">x</a>') }",
+            "text => { document.open();"
+            " document.write('<p>' + text + '</p><input value=\"' + text + '\"><a href=\"' + text + '\">x</a>') }",
             payload.text,
         )
         page.wait_for_timeout(10)

@@ -136,7 +136,7 @@ def test_a_lost_passkey_is_replaced_with_a_recovery_code(served: Served, person:
     expect(page).to_have_url(re.compile("/home$"))
 
 
-def test_another_address_of_the_same_hub_sends_people_to_its_own(served: Served, opened: Open, watched: Watched) -> None:
+def test_another_address_of_the_same_hub_sends_people_to_its_own(served: Served, watched: Watched) -> None:
     other = served.base.replace("localhost", "127.0.0.1")
     with watched.allowing("elsewhere: "):
         page = watched.context.new_page()

@@ -44,13 +44,14 @@ export function value(field, feature) {
   return tree(found);
 }
 
-// Lists and objects of partners' own making, as nested lists of text.
+// Lists and objects of partners' own making, as nested lists of text: keys as they are spelt, each text isolated from what stands
+// beside it, which it could otherwise turn round (U+202E).
 function tree(found) {
   if (Array.isArray(found)) return element("ul", {}, ...found.map((one) => element("li", {}, tree(one))));
   if (found !== null && typeof found === "object") {
-    return element("ul", {}, ...Object.entries(found).map(([key, one]) => element("li", {}, `${key.replaceAll("_", " ")}: `, tree(one))));
+    return element("ul", {}, ...Object.entries(found).map(([key, one]) => element("li", {}, element("bdi", {}, key), ": ", tree(one))));
   }
-  return String(found);
+  return element("bdi", {}, String(found));
 }
 
 function links(mous, titles) {
