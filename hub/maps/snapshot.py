@@ -33,9 +33,7 @@ _ALONE = '(() => {\n"use strict";\nconst modules = {};\n%s\n})();'
 
 @dataclass(frozen=True)
 class Export:
-    """What the file says about itself. `filters`: name and value of each; `mous`: MOU, version and title of those it was exported under;
-    `handling`: labels beside those that the records carry.
-    """
+    """What the file says about itself. `filters`: name and value of each; `mous`: MOU, version and title of those it was exported under."""
 
     title: str
     viewer: str
@@ -45,7 +43,6 @@ class Export:
     at: datetime
     filters: list[tuple[str, str]]
     mous: list[tuple[str, int, str]]
-    handling: list[str]
 
 
 def snapshot(about: Export, features: str) -> str:
@@ -60,7 +57,7 @@ def snapshot(about: Export, features: str) -> str:
         about=about,
         at=f"{about.at.astimezone(UTC):%-d %b %Y, %H:%M} UTC",
         count=len(found),
-        labels=_labels(about, found),
+        labels=_labels(found),
         policy=_policy(scripts, styles),
         scripts=scripts,
         styles=styles,
@@ -113,10 +110,10 @@ def _styles() -> tuple[str, ...]:
     return (re.sub(r"url\([^)]*\)", "none", "\n".join(sheets)),)
 
 
-def _labels(about: Export, found: list[dict[str, Any]]) -> list[str]:
-    """Traffic light labels of the export, the strictest first."""
+def _labels(found: list[dict[str, Any]]) -> list[str]:
+    """Traffic light labels of the records, the strictest first."""
     order = ("TLP:RED", "TLP:AMBER+STRICT", "TLP:AMBER", "TLP:GREEN", "TLP:CLEAR")
-    have = {*about.handling, *(f["properties"]["handling"] for f in found if f["properties"].get("handling"))}
+    have = {f["properties"]["handling"] for f in found if f["properties"].get("handling")}
     return sorted(have, key=lambda label: (order.index(label) if label in order else -1, label))
 
 

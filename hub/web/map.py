@@ -119,7 +119,6 @@ def _about(visit: Visit, request: Request, at: datetime) -> Export:
         at=at,
         filters=[(said.get(name, name), _in_words(name, value)) for name, value in request.query_params.items()],
         mous=[(a.mou.mou, a.mou.version, a.mou.title) for a in _mous(visit, "export")],
-        handling=[],
     )
 
 

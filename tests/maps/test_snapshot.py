@@ -25,7 +25,6 @@ ABOUT = Export(
     at=datetime(2026, 11, 24, 4, 30, tzinfo=UTC),
     filters=[("Kinds", "assault,theft")],
     mous=[("MOU-DEMO-001", 2, "Injury prevention `${1}`")],
-    handling=[],
 )
 
 
