@@ -70,6 +70,14 @@ class Cell:
         )
 
     @property
+    def box(self) -> Box:
+        """Its borders, in degrees."""
+        side = 20 // TIERS[self.grid_m]
+        width, height = 360.0 / (columns(self.row // side) * side), 180.0 / (ROWS_2K * side)
+        west, south = self.column * width - 180.0, self.row * height - 90.0
+        return Box(west, south, west + width, south + height)
+
+    @property
     def code(self) -> int:
         """The 2 km cell as one number, ascending from south to north, then from west to east."""
         side = 20 // TIERS[self.grid_m]

@@ -55,6 +55,7 @@ class Field:
     kind: Kind
     required: bool
     choices: frozenset[str] | None = None  # the words a clear text field may hold; None: any
+    free_text: bool = False  # its values are text that partners write as they like
 
     @property
     def number(self) -> int:
@@ -112,8 +113,9 @@ def _field(dataset: type[Record], name: str) -> Field:
     if isinstance(mark, Sealed) and mark.cls not in SEALED_CLASSES:
         raise CatalogueError(f"{dataset.__name__}.{name}: no sealed class {mark.cls!r}")
     plain = plain_type(info.annotation)
-    words = isinstance(mark, Clear) and isinstance(plain, type) and issubclass(plain, Enum)
-    return Field(name, mark, _kind(dataset, name, mark), info.is_required(), frozenset(m.value for m in plain) if words else None)
+    is_text, words = isinstance(plain, type) and issubclass(plain, str), isinstance(plain, type) and issubclass(plain, Enum)
+    choices = frozenset(m.value for m in plain) if words and isinstance(mark, Clear) else None
+    return Field(name, mark, _kind(dataset, name, mark), info.is_required(), choices, is_text and not words)
 
 
 def _kind(dataset: type[Record], name: str, mark: Mark) -> Kind:

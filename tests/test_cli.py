@@ -67,7 +67,7 @@ def test_the_commands_are_these() -> None:
             "person roles",
             "person list",
         ),
-        *("client key", "client add", "client disable", "mou load", "audit list"),
+        *("client key", "client add", "client disable", "mou check", "mou load", "audit list"),
     }
 
 
@@ -201,6 +201,15 @@ def test_an_mou_that_is_not_in_force_today_says_so(hub: Run, shared: Path, tmp_p
     past = {"from": date(2020, 1, 1), "until": date(2020, 12, 31)}
     ran = hub("mou", "load", write(shared.with_name("past.yaml"), "MOU-PAST", [grant()], in_force=past, review_by=date(2020, 6, 1)))
     assert "from 2020-01-01 until 2020-12-31, which is not today" in ran.out
+
+
+def test_an_mou_is_checked_without_a_hub(hub: Run, tmp_path: Path) -> None:
+    test = {"as": {"organisation": "health", "purpose": "research"}, "record": {"at": [-79.38, 43.65]}, "expect": "shown"}
+    good = write(tmp_path / "good.yaml", "MOU-CHECKED", [grant()], tests=[test])
+    assert "MOU-CHECKED version 1 is good: 1 grants; 1 of its own tests pass" in hub("mou", "check", good).out
+    wrong = write(tmp_path / "wrong.yaml", "MOU-CHECKED", [grant()], tests=[test | {"expect": "hidden"}])
+    refused(hub("mou", "check", wrong), "tests[0].expect: expects the record to be hidden; it is shown")
+    refused(hub("mou", "check", tmp_path / "missing.yaml"), "No such file")
 
 
 def test_an_mou_that_cannot_be_is_refused_with_every_place(hub: Run, shared: Path, tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from types import SimpleNamespace
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from hub import cli, localdb
@@ -31,7 +30,7 @@ from hub.datasets import DATASETS
 from hub.demo import tour
 from hub.errors import HubError
 from hub.policy.conditions import CONDITIONS
-from hub.policy.mou import Grant, InForce, Jurisdiction, Mou, Parties, Window
+from hub.policy.mou import WORDS
 from hub.policy.treatments import ROUND_TO
 from hub.settings import Settings
 
@@ -83,8 +82,8 @@ def test_the_problems_of_the_router_have_a_row(status: int) -> None:
 
 
 def test_every_word_of_an_mou_has_a_row() -> None:
-    parts: list[type[BaseModel]] = [Mou, Parties, InForce, Jurisdiction, Grant, Window]
-    words = {info.alias or field for part in parts for field, info in part.model_fields.items()}
+    unbuilt = {"refuse", "duties", "aggregates", "retain", "onward", "refrain", "acknowledge", "min_count"}
+    words = WORDS - unbuilt - {"values"}  # `values` holds a test record's fields, whose names are the words
     assert words | set(CONDITIONS) <= rows("reference/mou.md")
 
 

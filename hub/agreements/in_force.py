@@ -13,7 +13,9 @@ from sqlalchemy import Engine
 
 from hub.db import transaction
 from hub.errors import Tampered
-from hub.policy.mou import Action, Grant, Mou, read_mou
+from hub.policy.clauses import Grant
+from hub.policy.mou import Mou, read_mou
+from hub.policy.vocabulary import Action
 from hub.records import Record
 
 State = Literal["in force", "not yet in force", "ended"]

@@ -19,8 +19,10 @@ from hub.audit.leaf import By, Event, Share, event_id
 from hub.audit.log import append
 from hub.db import Transaction
 from hub.errors import Conflict, InvalidPolicy, Problem
+from hub.policy.clauses import Grant
 from hub.policy.conditions import Condition, Within
-from hub.policy.mou import Grant, Mou, read_mou
+from hub.policy.mou import Mou, read_mou, unbuilt
+from hub.policy.playing import failures
 from hub.policy.treatments import WITHHOLD
 from hub.records import Record
 from hub.sharing.labels import rule_columns
@@ -36,12 +38,11 @@ class Loaded:
     superseded: int | None
 
 
-def load(tx: Transaction, path: Path, datasets: Mapping[str, type[Record]], now: datetime, by: By) -> Loaded:
-    """Puts the MOU at `path` in force; boundary files are read from its folder. `tx` runs as the owner; this commits it.
+def check(path: Path, datasets: Mapping[str, type[Record]]) -> tuple[Mou, dict[str, shapely.Geometry]]:
+    """The MOU at `path` and its areas; boundary files are read from its folder.
 
     Raises:
-        InvalidPolicy: the file, a boundary, or a party is not acceptable; nothing changed.
-        Conflict: this version exists with other content, or a newer one does.
+        InvalidPolicy: the file or a boundary is not acceptable, it says what nothing would follow, or one of its own tests fails.
     """
     try:
         source = path.read_bytes()
@@ -49,6 +50,18 @@ def load(tx: Transaction, path: Path, datasets: Mapping[str, type[Record]], now:
         raise InvalidPolicy(f"{path}: {error.strerror}", problems=[Problem(str(path), str(error.strerror))]) from None
     mou = read_mou(source, datasets)
     areas = read_boundaries(mou, path.parent)
+    _refuse(unbuilt(mou) or failures(mou, areas, datasets))
+    return mou, areas
+
+
+def load(tx: Transaction, path: Path, datasets: Mapping[str, type[Record]], now: datetime, by: By) -> Loaded:
+    """Puts the MOU at `path` in force; boundary files are read from its folder. `tx` runs as the owner; this commits it.
+
+    Raises:
+        InvalidPolicy: the file, a boundary, or a party is not acceptable; nothing changed.
+        Conflict: this version exists with other content, or a newer one does.
+    """
+    mou, areas = check(path, datasets)
     tx.rows("select pg_advisory_xact_lock(7201, 2)")
     parties = _parties(tx, mou)
     versions = tx.rows("select version, sha256, state, id, provider from hub.mous where mou = %s order by version", (mou.mou,))
@@ -59,6 +72,7 @@ def load(tx: Transaction, path: Path, datasets: Mapping[str, type[Record]], now:
         return Loaded(mou, True, 0, None)
     if versions and versions[-1][0] >= mou.version:
         raise Conflict(f"version: {mou.mou} has version {versions[-1][0]} already; a change is a new version")
+    _check_supersedes(mou, versions[-1][:2] if versions else None)
     old = [number for _, _, state, number, _ in versions if state == "active"]
     tx.rows("update hub.mous set state = 'superseded' where id = any(%s)", (old,))
     grants = _insert(tx, mou, parties, areas, datasets)
@@ -67,12 +81,24 @@ def load(tx: Transaction, path: Path, datasets: Mapping[str, type[Record]], now:
     return Loaded(mou, False, labelled, versions[-1][0] if old else None)
 
 
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise InvalidPolicy("; ".join(f"{p.field}: {p.reason}" for p in problems[:5]), problems=problems)
+
+
+def _check_supersedes(mou: Mou, before: tuple[int, str] | None) -> None:
+    """`supersedes` may be left out; if it is there, it names the newest version that the hub has."""
+    if mou.supersedes is None or (before and mou.supersedes == before[1]):
+        return
+    has = f"the newest version here is {before[0]}, SHA-256 {before[1]}" if before else "the hub has no version of it"
+    _refuse([Problem("supersedes", f"names a version that the hub doesn't have or that is not the newest; {has}")])
+
+
 def _parties(tx: Transaction, mou: Mou) -> dict[str, int]:
     names = {"parties.provider": mou.parties.provider, "parties.consumer": mou.parties.consumer}
     known: dict[str, int] = dict(tx.rows("select slug, id from hub.organisations where slug = any(%s)", (list(names.values()),)))
     problems = [Problem(place, f"the hub knows no organisation {slug}") for place, slug in names.items() if slug not in known]
-    if problems:
-        raise InvalidPolicy("; ".join(f"{p.field}: {p.reason}" for p in problems), problems=problems)
+    _refuse(problems)
     return known
 
 

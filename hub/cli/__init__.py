@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hub import __version__, db, demo, geo
-from hub.agreements.load import load
+from hub.agreements.load import check, load
 from hub.api.parameters import bbox
 from hub.app import addresses_of, prepare
 from hub.audit.leaf import By, Event, event_id, revision_count
@@ -136,6 +136,14 @@ def client_disable(client_id: str) -> None:
     with opened() as database:
         clients.disable(database.writer, client_id, datetime.now(UTC))
     console.print(f"Disabled {client_id}.")
+
+
+@mou.command("check")
+def mou_check(file: Path) -> None:
+    """Reads an MOU file with its boundary files and runs its own tests; needs no database and changes nothing."""
+    found, _ = check(file, DATASETS)
+    tests = f"{len(found.tests)} of its own tests pass" if found.tests else "it has no tests of its own"
+    console.print(f"{found.mou} version {found.version} is good: {len(found.grants)} grants; {tests}. SHA-256 {found.sha256}", markup=False)
 
 
 @mou.command("load")

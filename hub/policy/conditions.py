@@ -6,6 +6,8 @@ CONDITIONS (and the migration that adds its column).
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Self
 
 import shapely
@@ -48,6 +50,10 @@ class Condition(BaseModel):
     def both(self, other: Self) -> Self:
         """The one condition that says what both say."""
 
+    def cuts(self, edges: Sequence[int]) -> bool:
+        """Whether it holds for some values of a band and not for others; `edges` are the beginnings of the bands, ascending."""
+        return False
+
 
 class OneOf(Condition):
     word = "one_of"
@@ -71,6 +77,11 @@ class OneOf(Condition):
     def both(self, other: Self) -> Self:
         return self.model_copy(update={"one_of": tuple(v for v in self.one_of if v in other.one_of)})
 
+    def cuts(self, edges: Sequence[int]) -> bool:
+        wanted = set(self.one_of)
+        whole = [set(range(low, high)) for low, high in pairwise(edges) if high - low <= len(wanted)]
+        return wanted != set().union(*(band for band in whole if band <= wanted))
+
 
 class AtMost(Condition):
     word = "at_most"
@@ -87,6 +98,9 @@ class AtMost(Condition):
     def both(self, other: Self) -> Self:
         return min(self, other, key=lambda c: c.at_most)
 
+    def cuts(self, edges: Sequence[int]) -> bool:
+        return self.at_most + 1 not in edges
+
 
 class AtLeast(Condition):
     word = "at_least"
@@ -102,6 +116,9 @@ class AtLeast(Condition):
 
     def both(self, other: Self) -> Self:
         return max(self, other, key=lambda c: c.at_least)
+
+    def cuts(self, edges: Sequence[int]) -> bool:
+        return self.at_least not in edges
 
 
 class Within(Condition):

@@ -1,21 +1,29 @@
-"""How a grant releases a field: whole, cut to a cell or an hour, or not at all. What is not listed is withheld."""
+"""How a grant releases a field: whole, cut to a cell, an hour, a band or its last characters, or not at all. What is not listed is
+withheld.
+"""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any, Literal, get_args
 
 from hub.geo import FINEST_M, TIERS
-from hub.records import Field
+from hub.records import Field, Sealed
 
 ROUND_TO = {"PT1H": timedelta(hours=1), "P1D": timedelta(days=1)}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_BANDS, MAX_LAST = 50, 20
+Word = Literal["withhold", "match_only", "last", "bands", "grid_m", "round_to", "clear"]  # coarsest first
 
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """One treatment; `str()` is the form kept in the database and in the log: clear, withhold, grid_m:500, round_to:PT1H."""
+    """One treatment; `str()` is the form kept in the database and in the log: clear, withhold, grid_m:500, round_to:PT1H, bands:1,3,5,
+    last:4, match_only.
+    """
 
-    word: Literal["clear", "withhold", "grid_m", "round_to"]
+    word: Word
     value: str = ""
 
     def __str__(self) -> str:
@@ -25,6 +33,11 @@ class Treatment:
     def parse(cls, text: str) -> "Treatment":
         word, _, value = text.partition(":")
         return cls(word, value)  # type: ignore[arg-type]  # only what str() wrote comes back
+
+    @property
+    def shows(self) -> bool:
+        """Whether anything of the field comes out."""
+        return self.word not in ("withhold", "match_only")
 
     @property
     def grid_m(self) -> int:
@@ -37,13 +50,34 @@ class Treatment:
         return ROUND_TO[self.value] if self.word == "round_to" else timedelta(0)
 
     @property
-    def fineness(self) -> int:
+    def edges(self) -> tuple[int, ...]:
+        """Where each band begins, ascending; the last has no end. None but for bands."""
+        return tuple(map(int, self.value.split(","))) if self.word == "bands" else ()
+
+    @property
+    def last(self) -> int:
+        """How many characters from the end are shown; 0 but for `last`."""
+        return int(self.value) if self.word == "last" else 0
+
+    @property
+    def fineness(self) -> tuple[int, int]:
         """Orders the treatments of one field; the finest of a record's live grants applies."""
-        order = ["withhold", "grid_m:2000", "grid_m:500", "grid_m:100", "round_to:P1D", "round_to:PT1H", "clear"]
-        return order.index(str(self))
+        within = {
+            "last": self.last,
+            "bands": len(self.edges),
+            "grid_m": -self.grid_m,
+            "round_to": -int(self.step.total_seconds()),
+        }
+        return get_args(Word).index(self.word), within.get(self.word, 0)
+
+    def band(self, value: int) -> tuple[int, int | None] | None:
+        """The band that `value` lies in: its lowest value and its highest (None: no end); None below the first."""
+        n = bisect_right(self.edges, value)
+        return (self.edges[n - 1], self.edges[n] - 1 if n < len(self.edges) else None) if n else None
 
 
 WITHHOLD = Treatment("withhold")
+MATCH_ONLY = Treatment("match_only")
 CLEAR = Treatment("clear")
 
 
@@ -55,20 +89,40 @@ def read_treatment(field: Field, value: Any) -> Treatment:
     """
     if value in ("clear", "withhold"):
         return Treatment(value)
+    if value == "match_only" and _matches(field):
+        return MATCH_ONLY
     if isinstance(value, dict) and len(value) == 1:
         word, argument = next(iter(value.items()))
         if word == "grid_m" and field.kind == "place" and type(argument) is int and argument in TIERS:
             return Treatment("grid_m", str(argument))
         if word == "round_to" and field.kind == "time" and isinstance(argument, str) and argument in ROUND_TO:
             return Treatment("round_to", argument)
+        if word == "bands" and field.kind == "number":
+            return Treatment("bands", ",".join(map(str, _edges(argument))))
+        if word == "last" and field.free_text and type(argument) is int and 1 <= argument <= MAX_LAST:
+            return Treatment("last", str(argument))
     raise ValueError(f"{value!r} is not a treatment of {field.name}; it takes {_choices(field)}")
+
+
+def _edges(argument: Any) -> list[int]:
+    whole = isinstance(argument, list) and argument and all(type(edge) is int and abs(edge) < 2**31 for edge in argument)
+    if not whole or len(argument) > MAX_BANDS or any(low >= high for low, high in pairwise(argument)):
+        raise ValueError(f"bands: must be up to {MAX_BANDS} whole numbers, each the beginning of a band, ascending")
+    return list(argument)
+
+
+def _matches(field: Field) -> bool:
+    return isinstance(field.mark, Sealed) and field.mark.match
 
 
 def _choices(field: Field) -> str:
     more = {
         "place": [f"{{grid_m: {m}}}" for m in TIERS],
         "time": [f"{{round_to: {iso}}}" for iso in ROUND_TO],
+        "number": ["{bands: [1, 3, …]}"],
     }.get(field.kind, [])
+    more += ["{last: 4}"] if field.free_text else []
+    more += ["match_only"] if _matches(field) else []
     return ", ".join(["clear", *more, "withhold"])
 
 
@@ -81,3 +135,21 @@ def cut_up(at: datetime, step: timedelta) -> datetime:
     """`at` raised to the next step in UTC, itself when it lies on one."""
     down = cut(at, step)
     return down if down == at else down + step
+
+
+def window(
+    now: datetime, lookback: timedelta | None, embargo: timedelta | None, step: timedelta
+) -> tuple[datetime | None, datetime | None]:
+    """From (inclusive) and until (exclusive) of the times that a window reaches at `now`; None: no bound. Both lie on the grid of
+    `step`, so that testing the true time is testing the released one (docs/decisions/0005).
+    """
+    since = None if lookback is None else cut_up(_ago(now, lookback), step)
+    until = None if embargo is None else cut(_ago(now, embargo), step)
+    return since, until
+
+
+def _ago(now: datetime, span: timedelta) -> datetime:
+    try:
+        return now - span
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)

@@ -6,11 +6,14 @@ Pure: the names of organisations and the catalogue come in as arguments. What ha
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
+from hub.policy.clauses import Grant, Window
 from hub.policy.conditions import AtLeast, AtMost, Condition, OneOf, Within
-from hub.policy.mou import WINDOW_FIELD, Action, Grant, Mou, Window
+from hub.policy.mou import Mou
 from hub.policy.treatments import WITHHOLD, Treatment
+from hub.policy.vocabulary import WINDOW_FIELD, Action
 from hub.records import Field, Record
 
 FIELD_WORDS = {
@@ -128,11 +131,22 @@ def treatment_words(field: Field, treatment: Treatment) -> str:
             return f"as the centre of the {GRID_WORDS[treatment.grid_m]} cell it lies in"
         case "round_to":
             return f"cut down to the {STEP_WORDS[treatment.step]} (UTC)"
+        case "bands":
+            return f"as the band it lies in: {_listed(_bands(treatment), 'or')}"
+        case "last":
+            return f"its last {_count(treatment.last, 'character')} alone"
+        case "match_only":
+            return "never shown; a search may only learn whether it is the same as a value that is known already"
         case "clear":
             return {
                 "place": "as the exact point; searches and maps work with its 100 m cell",
                 "sealed": "as it was reported; stored encrypted, and opened when it is shown",
             }.get(field.kind, "as it was reported")
+
+
+def _bands(treatment: Treatment) -> list[str]:
+    said = [str(low) if high == low + 1 else f"{low} to {high - 1}" for low, high in pairwise(treatment.edges)]
+    return [*said, f"{treatment.edges[-1]} or more"]
 
 
 def condition_words(condition: Condition, grant: Grant) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from hub.policy.mou import WINDOW_FIELD
-from hub.policy.treatments import cut, cut_up
+from hub.policy.treatments import window as bounds
+from hub.policy.vocabulary import WINDOW_FIELD
 from hub.records import Record
 from hub.released import slots
 from hub.sharing.live import LiveGrant
@@ -97,22 +97,13 @@ ALWAYS = ("-infinity", "infinity")
 
 def window(grant: LiveGrant, now: datetime) -> tuple[str, str]:
     """From (inclusive) and until (exclusive) of the stored times that `grant` reaches now, as PostgreSQL reads them."""
-    step = grant.treatment(WINDOW_FIELD).step
-    since = None if grant.lookback is None else cut_up(_ago(now, grant.lookback), step)
-    until = None if grant.embargo is None else cut(_ago(now, grant.embargo), step)
+    since, until = bounds(now, grant.lookback, grant.embargo, grant.treatment(WINDOW_FIELD).step)
     return _instant(since, "-infinity"), _instant(until, "infinity")
 
 
 def microseconds(at: datetime) -> int:
     """Microseconds since 1970, exactly."""
     return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def _ago(now: datetime, span: timedelta) -> datetime:
-    try:
-        return now - span
-    except OverflowError:
-        return datetime.min.replace(tzinfo=UTC)
 
 
 def _instant(at: datetime | None, otherwise: str) -> str:

@@ -22,7 +22,7 @@ from hub.crypto.keyring import Keyring
 from hub.db import Transaction, transaction
 from hub.errors import Forbidden, InvalidRequest, NotAuthenticated, NotShared
 from hub.geo import CellRange
-from hub.policy.mou import WINDOW_FIELD
+from hub.policy.vocabulary import WINDOW_FIELD
 from hub.records import Record
 from hub.sharing import cursor, overview
 from hub.sharing.context import Admission, Reach, releases, seal

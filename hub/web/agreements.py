@@ -12,7 +12,7 @@ from hub.agreements.in_force import Agreement, Area
 from hub.errors import NoSuchResource
 from hub.maps.live import live_map
 from hub.policy import words
-from hub.policy.mou import Grant
+from hub.policy.clauses import Grant
 from hub.web.shell import HEADERS, Pages, Visit, render, visit_of
 
 
@@ -51,13 +51,16 @@ def agreement(request: Request) -> Response:
     visit = visit_of(request)
     found = _of(visit, request.path_params["mou"])
     names = _names(visit)
+    parties, contacts = words.parties(found.mou, names), found.mou.contacts
     return render(
         request,
         "agreement.html",
         visit,
         card=_card(visit, found, visit.called.clock(), names),
         mou=found.mou,
-        parties=words.parties(found.mou, names),
+        parties=parties,
+        human=found.mou.says_how_parties_work,
+        contacts=list(zip(parties, (contacts.provider, contacts.consumer), strict=True)) if contacts else [],
         grants=[(grant, _explained(visit, found, grant, names)) for grant in found.mou.grants],
         period=words.in_force_words(found.mou),
         review=words.review_words(found.mou),

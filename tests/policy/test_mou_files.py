@@ -133,7 +133,7 @@ def test_a_bad_file_gives_one_error_that_names_place_line_and_reason(hub: World,
     assert [p.field for p in error.problems][:1] == [place], error.problems
     first = error.problems[0].reason
     assert reason in first, first
-    assert (f"(line {line})" in first) if line else "(line" not in first, first
+    assert (f"(line {line}, column " in first) if line else "(line" not in first, first
     assert len(error.problems) == 1, error.problems
 
 
@@ -204,7 +204,7 @@ def test_of_thousands_of_unknown_words_the_first_hundred_are_told_and_soon(hub: 
     assert time.monotonic() - began < 30  # were each looked for in the file anew, it would be minutes
     assert len(error.problems) == 100
     assert error.problems[99].field == "x99"
-    assert "(line 120)" in error.problems[99].reason
+    assert "(line 120, column 1)" in error.problems[99].reason
     assert len(str(error)) < 500
 
 

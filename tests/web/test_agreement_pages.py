@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from markupsafe import escape
 from shapely.geometry import box, mapping, shape
 
 from hub.api.services import SESSION_COOKIE
@@ -55,7 +56,7 @@ def person(world: World, organisation: str, roles: Sequence[str]) -> str:
 
 @pytest.fixture(scope="module")
 def scene(world: World, tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    for slug in ("police", "health", "housing", "newcomer"):
+    for slug in ("police", "health", "housing", "newcomer", "newcomers"):
         world.organisation(slug)
     organisations.add(world.database.writer, "hostile", HOSTILE)
     world.organisation("watch", "auditor", ["audit"])
@@ -68,6 +69,13 @@ def scene(world: World, tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
     seen = grant("harm-downtown", ["outreach", "prevention"], WHERE, actions=["query", "export"], case_reference="required")
     put("MOU-FULL", "health", [seen, grant("overview")], jurisdictions=areas, title="Full <em>title</em>")
+    contacts = {
+        "provider": {"name": "<b>Desk</b>", "email": "desk@police.example"},
+        "consumer": {"name": "Front desk", "phone": "+1 555 0100"},
+    }
+    roles = {"provider": ["Publishes within a day"], "consumer": [HOSTILE]}
+    human = {"objectives": ["Fewer injuries", HOSTILE], "communication": HOSTILE, "conflict_resolution": "They meet", "review": "Each June"}
+    put("MOU-HUMAN", "newcomers", [grant()], contacts=contacts, roles=roles, **human)
     put("MOU-SOON", "health", [grant()], last=5, review_by=today - timedelta(days=1), title="Ends soon")
     put("MOU-OVER", "housing", [grant()], last=-2, title="Over already")
     put("MOU-NEXT", "housing", [grant()], first=3, title="Begins later")
@@ -108,7 +116,7 @@ def test_every_role_reads_them(scene: Scene, role: str) -> None:
 
 @pytest.mark.parametrize("who", ["watch", "watch-operator"])
 def test_an_auditors_people_read_everybodys(scene: Scene, who: str) -> None:
-    every = {"MOU-FULL", "MOU-SOON", "MOU-OVER", "MOU-NEXT", "MOU-HOUSING", "MOU-HOSTILE"}
+    every = {"MOU-FULL", "MOU-SOON", "MOU-OVER", "MOU-NEXT", "MOU-HOUSING", "MOU-HOSTILE", "MOU-HUMAN"}
     assert set(listed(scene, who)) == every
     assert all(scene.open(who, f"/agreements/{name}").status_code == 200 for name in every)
     assert "as an auditor you read every one" in scene.text(who, "/agreements")
@@ -192,6 +200,17 @@ def test_an_agreement_is_readable_in_full(scene: Scene) -> None:
         "Grant 2 of 2: overview",
     ):
         assert said in text, said
+
+
+def test_what_people_act_on_is_shown_as_text_and_is_left_out_where_a_file_has_none(scene: Scene) -> None:
+    page = scene.open("police", "/agreements/MOU-HUMAN").text
+    assert "<script>alert" not in page
+    said = words(page)
+    for part in ("Fewer injuries", "What Newcomers does", "desk@police.example", "+1 555 0100", "They meet", "Each June"):
+        assert part in said, part
+    assert page.count(str(escape(HOSTILE))) == 3
+    assert page.count(str(escape("<b>Desk</b>"))) == 2  # and once in the file itself
+    assert "How the parties work together" not in scene.text("police", "/agreements/MOU-SOON")
 
 
 def test_the_file_and_its_hash_are_there_to_compare(scene: Scene) -> None:
