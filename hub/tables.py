@@ -187,6 +187,7 @@ sessions = sa.Table(
     now_column("seen_at"),
     sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("ended_at", sa.DateTime(timezone=True)),
+    sa.Column("proven_at", sa.DateTime(timezone=True)),  # when the person last proved themself
     sa.CheckConstraint("method in ('passkey', 'recovery-code', 'link', 'invitation')", name="sessions_method"),
 )
 sa.Index("sessions_person", sessions.c.person)
@@ -197,8 +198,10 @@ challenges = sa.Table(  # of WebAuthn: each good once, for minutes
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("person", pg.UUID, sa.ForeignKey(people.c.id)),
     sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("asker", sa.LargeBinary, nullable=False),
 )
 sa.Index("challenges_expires_at", challenges.c.expires_at)
+sa.Index("challenges_asker", challenges.c.asker, challenges.c.expires_at)
 attempts = sa.Table(  # failed tries to sign in, under a keyed hash of what they were counted by
     "attempts",
     metadata,

@@ -63,11 +63,15 @@ class Attempts:
         with transaction(self._engine) as connection:
             connection.execute(_GIVE_BACK, {"keys": keys})
 
+    def key(self, counted_by: str) -> bytes:
+        """What something is counted by, as tables may hold it."""
+        return hmac.digest(self._key, b"attempts " + counted_by.encode("utf-8", "replace"), hashlib.sha256)
+
     def _keys(self, counted_by: Iterable[str]) -> list[bytes]:
-        words = {word.encode("utf-8", "replace") for word in counted_by}
-        if not words:
+        keys = sorted({self.key(word) for word in counted_by})
+        if not keys:
             raise ValueError("a try is counted by something")
-        return sorted(hmac.digest(self._key, b"attempts " + word, hashlib.sha256) for word in words)
+        return keys
 
 
 def _wait_s(connection: Connection, key: bytes, now: datetime) -> int:

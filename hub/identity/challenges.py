@@ -11,9 +11,12 @@ from webauthn.helpers import generate_challenge
 from hub.identity.connection import transaction
 
 TTL = timedelta(minutes=5)
+MOST = 100  # open ones of one asker: an office behind one address can sign in at once, and nobody fills the table
 Kind = Literal["create", "get"]
 
-_ADD = text("insert into hub.challenges (challenge, kind, person, expires_at) values (:challenge, :kind, :person, :expires_at)")
+_ADD = text(
+    "insert into hub.challenges (challenge, kind, person, expires_at, asker) values (:challenge, :kind, :person, :expires_at, :asker)"
+)
 _TAKE = text(
     "delete from hub.challenges where challenge = :challenge and kind = :kind and person is not distinct from :person"
     " and expires_at > :now returning challenge"
@@ -22,6 +25,11 @@ _TAKE = text(
 _PURGE = text(
     "delete from hub.challenges where challenge in"
     " (select challenge from hub.challenges where expires_at <= :now limit 100 for update skip locked)"
+)
+# The asker's oldest make room, so that nobody is refused; two at once may leave one more.
+_MAKE_ROOM = text(
+    "delete from hub.challenges where challenge in (select challenge from hub.challenges where asker = :asker"
+    " order by expires_at desc, challenge offset :most - 1 for update skip locked)"
 )
 
 
@@ -32,11 +40,14 @@ class Challenges:
         self._engine = engine
         self._clock = clock
 
-    def new(self, kind: Kind, person: UUID | None) -> bytes:
+    def new(self, kind: Kind, person: UUID | None, asker: bytes) -> bytes:
+        """A challenge for the person, or for whoever comes. `asker`: whose oldest ones make room when there are too many."""
         challenge, now = generate_challenge(), self._clock()
         with transaction(self._engine) as connection:
             connection.execute(_PURGE, {"now": now})
-            connection.execute(_ADD, {"challenge": challenge, "kind": kind, "person": person, "expires_at": now + TTL})
+            connection.execute(_MAKE_ROOM, {"asker": asker, "most": MOST})
+            values = {"challenge": challenge, "kind": kind, "person": person, "expires_at": now + TTL, "asker": asker}
+            connection.execute(_ADD, values)
         return challenge
 
     def take(self, challenge: bytes, kind: Kind, person: UUID | None) -> bool:

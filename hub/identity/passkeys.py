@@ -117,7 +117,7 @@ class Passkeys:
             user_id=person.id.bytes,
             user_name=person.handle,
             user_display_name=person.name,
-            challenge=self._challenges.new("create", person.id),
+            challenge=self._challenges.new("create", person.id, person.id.bytes),
             timeout=round(TTL.total_seconds() * 1000),
             authenticator_selection=selection,
             exclude_credentials=self._descriptors(person),
@@ -145,11 +145,13 @@ class Passkeys:
                 if connection.execute(_ADD, {**made, "person": person.id, "label": named, "now": self._clock()}).one_or_none() is None:
                     raise PasskeyRefused("the credential is registered already", person.id)
 
-    def request_options(self, person: Person | None = None) -> str:
-        """JSON for `navigator.credentials.get`, for whoever comes or for one person (to unlock). Good for five minutes, once."""
+    def request_options(self, person: Person | None = None, asker: bytes = b"") -> str:
+        """JSON for `navigator.credentials.get`, for whoever comes or for one person (to unlock). Good for five minutes, once. `asker`:
+        by what the open ones of whoever comes are bounded.
+        """
         options = generate_authentication_options(
             rp_id=self._rp_id,
-            challenge=self._challenges.new("get", person.id if person else None),
+            challenge=self._challenges.new("get", person.id if person else None, person.id.bytes if person else asker),
             timeout=round(TTL.total_seconds() * 1000),
             allow_credentials=self._descriptors(person) if person else [],
             user_verification=UserVerificationRequirement.REQUIRED,

@@ -1,7 +1,8 @@
 """Sessions of people who signed in: kept by the hub, named by a cookie of which it keeps the SHA-256 alone.
 
 A session locks when nobody used it for half an hour and ends after twelve hours. `hub.admit` asks the same of `session:<id>` at each
-query, so that an end is felt there too.
+query, so that an end is felt there too. For five minutes after signing in or unlocking it is `proven`: a cookie alone, which can be
+stolen, is not enough to change how its person signs in.
 """
 
 import hashlib
@@ -23,18 +24,20 @@ from hub.identity.people import Person, person_of
 
 IDLE = timedelta(minutes=30)
 LIFETIME = timedelta(hours=12)
+PROVEN = timedelta(minutes=5)
 SEEN_EVERY = timedelta(minutes=1)  # so a lock may come up to this much early
 COOKIE = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes in base64url
 
 _BEGIN = text(
-    "insert into hub.sessions (token_hash, person, method, created_at, seen_at, expires_at)"
-    " select :token_hash, p.id, :method, :now, :now, :expires_at from hub.people p"
+    "insert into hub.sessions (token_hash, person, method, created_at, seen_at, expires_at, proven_at)"
+    " select :token_hash, p.id, :method, :now, :now, :expires_at, :now from hub.people p"
     " where p.id = :person and (p.disabled_at is null or p.disabled_at > :now)"
-    " returning id, method, purpose, case_reference, created_at, seen_at, expires_at, false as locked"
+    " returning id, method, purpose, case_reference, created_at, seen_at, expires_at, false as locked, true as proven"
 )
 _FIND = text("""
 with found as (
   select s.id, s.method, s.purpose, s.case_reference, s.created_at, s.seen_at, s.expires_at, s.seen_at <= :now - :idle as locked,
+         coalesce(s.proven_at > :now - :proven, false) as proven,
          p.id as person, p.handle, p.name, p.roles, p.disabled_at,
          o.id as organisation, o.uid, o.slug, o.name as organisation_name, o.kind
   from hub.sessions s join hub.people p on p.id = s.person join hub.organisations o on o.id = p.organisation
@@ -43,10 +46,10 @@ with found as (
   update hub.sessions s set seen_at = :now from found f where s.id = f.id and not f.locked and f.seen_at <= :now - :every)
 select * from found""")
 _UNLOCK = text(
-    "update hub.sessions s set token_hash = :token_hash, method = :method, seen_at = :now from hub.people p"
+    "update hub.sessions s set token_hash = :token_hash, method = :method, seen_at = :now, proven_at = :now from hub.people p"
     " where s.id = :id and s.ended_at is null and s.expires_at > :now"
     " and p.id = s.person and (p.disabled_at is null or p.disabled_at > :now)"
-    " returning s.id, s.method, s.purpose, s.case_reference, s.created_at, s.seen_at, s.expires_at, false as locked"
+    " returning s.id, s.method, s.purpose, s.case_reference, s.created_at, s.seen_at, s.expires_at, false as locked, true as proven"
 )
 _CHOOSE = text("update hub.sessions set purpose = :purpose, case_reference = :case where id = :id and ended_at is null returning id")
 _END = text("update hub.sessions set ended_at = :now where id = :id and ended_at is null")
@@ -56,6 +59,7 @@ _END_ALL = text(
 )
 _OF = text("""
 select s.id, s.method, s.purpose, s.case_reference, s.created_at, s.seen_at, s.expires_at, s.seen_at <= :now - :idle as locked,
+       coalesce(s.proven_at > :now - :proven, false) as proven,
        p.id as person, p.handle, p.name, p.roles, p.disabled_at, o.id as organisation, o.uid, o.slug, o.name as organisation_name, o.kind
 from hub.sessions s join hub.people p on p.id = s.person join hub.organisations o on o.id = p.organisation
 where s.person = :person and s.ended_at is null and s.expires_at > :now and (p.disabled_at is null or p.disabled_at > :now)
@@ -64,8 +68,8 @@ order by s.seen_at desc, s.id""")
 
 @dataclass(frozen=True)
 class Session:
-    """Somebody who signed in. `seen_at` is exact to a minute; `csrf` is what a form of this session carries, empty where the session
-    was only listed.
+    """Somebody who signed in. `seen_at` is exact to a minute; `proven`: within the last five minutes, by a passkey or by the way in;
+    `csrf` is what a form of this session carries, empty where the session was only listed.
     """
 
     id: UUID
@@ -77,6 +81,7 @@ class Session:
     seen_at: datetime
     expires_at: datetime
     locked: bool
+    proven: bool
     csrf: str = field(repr=False)
 
 
@@ -106,14 +111,14 @@ class Sessions:
         """The session of a cookie, perhaps locked, and noted as used unless it is; None: unknown, ended, expired, person disabled."""
         if not COOKIE.fullmatch(cookie_value):
             return None
-        values = {"token_hash": _hash(cookie_value), "now": self._clock(), "idle": IDLE, "every": SEEN_EVERY}
+        values = {"token_hash": _hash(cookie_value), "now": self._clock(), "idle": IDLE, "every": SEEN_EVERY, "proven": PROVEN}
         # One statement that is a transaction of its own: every page asks.
         with passing_faults(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             row = connection.execute(_FIND, values).one_or_none()
         return _session(row, person_of(row), self._csrf(cookie_value)) if row else None
 
     def unlock(self, session: Session, method: str) -> tuple[str, Session]:
-        """The same session under a new cookie, which the old one is void for, with its purpose and its end.
+        """The same session, proven, under a new cookie, which the old one is void for, with its purpose and its end.
 
         Raises:
             NotAuthenticated: it has ended meanwhile.
@@ -148,7 +153,7 @@ class Sessions:
     def of(self, person_id: UUID) -> list[Session]:
         """A person's sessions that have not ended, the last used first, without their CSRF tokens."""
         with transaction(self._engine) as connection:
-            rows = connection.execute(_OF, {"person": person_id, "now": self._clock(), "idle": IDLE})
+            rows = connection.execute(_OF, {"person": person_id, "now": self._clock(), "idle": IDLE, "proven": PROVEN})
             return [_session(row, person_of(row), "") for row in rows]
 
     def _end(self, statement: Any, values: Mapping[str, Any]) -> int:
@@ -169,6 +174,5 @@ def _hash(cookie: str) -> bytes:
 
 
 def _session(row: Row[Any], person: Person, csrf: str) -> Session:
-    return Session(
-        row.id, person, row.method, row.purpose, row.case_reference, row.created_at, row.seen_at, row.expires_at, row.locked, csrf
-    )
+    times = (row.created_at, row.seen_at, row.expires_at)
+    return Session(row.id, person, row.method, row.purpose, row.case_reference, *times, row.locked, row.proven, csrf)

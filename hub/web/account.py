@@ -8,11 +8,12 @@ from hub.web.audit_words import METHODS
 from hub.web.entry import address, log, with_cookie
 from hub.web.join import LABEL, MAX_LABEL, codes_page, label_of
 from hub.web.roles import SAYS
-from hub.web.shell import Pages, Visit, form_of, go, json_of, render, visit_of
+from hub.web.shell import Go, Pages, Visit, form_of, go, json_of, render, visit_of
 from hub.web.signin import options, signed_out
 
 # Each is told once, after going back to the page.
 DONE = {
+    "confirmed": "Confirmed: for five minutes you can change your passkeys and codes.",
     "added": "The new passkey is ready: you can sign in with it from now on.",
     "recovered": "The new passkey is ready. Remove those of devices that you no longer have.",
     "renamed": "The passkey has its new name.",
@@ -28,6 +29,7 @@ def passkey_options(request: Request, body: bytes) -> Response:
     """What a browser needs to make another passkey."""
     visit = visit_of(request)
     json_of(request, visit, body)
+    _must_be_proven(visit)
     return options(visit.called.passkeys.creation_options(visit.person))
 
 
@@ -35,6 +37,7 @@ def add_passkey(request: Request, body: bytes) -> Response:
     """Keeps a new passkey. After a recovery code it is what the session was for, which then goes on as any other, under a new cookie."""
     visit = visit_of(request)
     fields = form_of(request, visit, body)
+    _must_be_proven(visit)
     try:
         visit.called.passkeys.register(visit.person, fields.get("credential", ""), label_of(fields.get("label", "")))
     except (InvalidRequest, NotAuthenticated) as error:
@@ -57,6 +60,7 @@ def rename_passkey(request: Request, body: bytes) -> Response:
 
 def remove_passkey(request: Request, body: bytes) -> Response:
     visit, fields = _changing(request, body)
+    _must_be_proven(visit)
     try:
         visit.called.passkeys.remove(visit.person.id, _credential(fields))
     except InvalidRequest as error:
@@ -68,6 +72,7 @@ def remove_passkey(request: Request, body: bytes) -> Response:
 def new_codes(request: Request, body: bytes) -> Response:
     """Ten new recovery codes, shown this once."""
     visit, _ = _changing(request, body)
+    _must_be_proven(visit)
     codes = visit.called.directory.new_codes(visit.person.id)
     _log(request, visit, "new-codes")
     return codes_page(request, visit, codes, "/account")
@@ -89,6 +94,16 @@ def _changing(request: Request, body: bytes) -> tuple[Visit, dict[str, str]]:
     return visit, fields
 
 
+def _must_be_proven(visit: Visit) -> None:
+    """How somebody signs in is not changed by a session's cookie alone, which can be stolen.
+
+    Raises:
+        Go: it was too long ago that the person proved themself: to the page, which says how to.
+    """
+    if not visit.session.proven:
+        raise Go("/account?confirm=1")
+
+
 def _credential(fields: dict[str, str]) -> bytes:
     try:
         return bytes.fromhex(fields.get("id", ""))
@@ -104,6 +119,12 @@ def _done(word: str) -> Response:
     return go(f"/account?done={word}")
 
 
+def _told(request: Request, visit: Visit) -> str | None:
+    """What was done just now; that it was confirmed only as long as that is so, for pages are reloaded."""
+    word = request.query_params.get("done", "")
+    return DONE.get(word) if word != "confirmed" or visit.session.proven else None
+
+
 def _page(request: Request, visit: Visit, error: HubError | None = None) -> Response:
     called = visit.called
     return render(
@@ -112,7 +133,8 @@ def _page(request: Request, visit: Visit, error: HubError | None = None) -> Resp
         visit,
         error.status if error else 200,
         problem=error.detail if error else None,
-        done=DONE.get(request.query_params.get("done", "")),
+        done=_told(request, visit),
+        confirm="confirm" in request.query_params and not visit.session.proven,
         recovering=visit.session.method == "recovery-code",
         passkeys=called.passkeys.of(visit.person.id),
         codes_left=called.directory.codes_left(visit.person.id),

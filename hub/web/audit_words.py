@@ -31,6 +31,14 @@ KINDS = {
 DECISIONS = {"permit": "allowed", "refuse": "refused", "absent": "absent or not shared"}
 METHODS = {"passkey": "a passkey", "recovery-code": "a recovery code", "link": "a one-time link", "invitation": "an invitation"}
 IMPORTS = {"cancelled": "cancelled an import", "report": "read the report of an import", "dry_run": "tried out an import"}
+PERSON = {
+    "invite": "invited a person",
+    "disable": "ended a person’s access",
+    "roles": "changed a person’s roles",
+    "add-passkey": "added a passkey",
+    "remove-passkey": "removed a passkey",
+    "new-codes": "made new recovery codes",
+}
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,8 @@ def _other(kind: str, asked: Leaf) -> str:
     if kind == "import":
         return next((words for member, words in IMPORTS.items() if asked.get(member)), "opened an import")
     if kind == "sign-in":
-        return f"signed in with {METHODS.get(asked.get('method', ''), 'an unknown method')}"
+        how = {"unlock": "unlocked a session", "confirm": "confirmed who they are"}.get(asked.get("change", ""), "signed in")
+        return f"{how} with {METHODS.get(asked.get('method', ''), 'an unknown method')}"
     if kind == "unauthenticated":
         counts = asked.get("counts", {})
         return f"{sum(counts.values()):,} failed in one minute: {', '.join(f'{n} {name}' for name, n in sorted(counts.items()))}"
@@ -136,7 +145,7 @@ def _other(kind: str, asked: Leaf) -> str:
         return "took part of the log away as CSV" if asked.get("as") == "csv" else "read the log"
     words = {"sign-out": "signed out", "token": "got an access token", "mou-loaded": "put an agreement in force"}
     if kind == "person":
-        return f"changed a person: {asked.get('change', 'unknown')}"
+        return PERSON.get(asked.get("change", ""), "changed a person")
     return words.get(kind, kind)
 
 

@@ -1,4 +1,4 @@
-"""Signing in with a passkey, unlocking a session that nobody used for half an hour, and signing out."""
+"""Signing in with a passkey, unlocking a session that nobody used for half an hour, confirming it is still its person, signing out."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from hub.api.services import services
 from hub.errors import NotAuthenticated, TooMany
-from hub.web.entry import address, again, begin, entered, first_page, log, proven, with_cookie, without_cookie
+from hub.web.entry import address, again, begin, entered, first_page, log, proven, source_key, with_cookie, without_cookie
 from hub.web.shell import HEADERS, Go, Pages, Visit, form_of, go, json_of, next_path, render, visitor
 
 
@@ -24,7 +24,8 @@ def sign_in(request: Request) -> Response:
 def sign_in_options(request: Request, body: bytes) -> Response:
     """What a browser needs to ask for a passkey: anybody's."""
     json_of(request, None, body)
-    return options(services(request).passkeys.request_options())
+    called = services(request)
+    return options(called.passkeys.request_options(asker=called.attempts.key(source_key(request))))
 
 
 def sign_in_now(request: Request, body: bytes) -> Response:
@@ -38,19 +39,19 @@ def sign_in_now(request: Request, body: bytes) -> Response:
 
 
 def unlock(request: Request) -> Response:
-    visit, wanted = _locked(request, request.query_params.get("next"))
+    visit, wanted = _to_prove(request, request.query_params.get("next"))
     return render(request, "unlock.html", None, **_unlocking(request, visit, wanted), problem=None)
 
 
 def unlock_options(request: Request, body: bytes) -> Response:
     """What a browser needs to ask for a passkey: one of the person's whose session it is."""
-    visit, _ = _locked(request, None)
+    visit, _ = _to_prove(request, None)
     json_of(request, visit, body)
     return options(visit.called.passkeys.request_options(visit.person))
 
 
 def unlock_now(request: Request, body: bytes) -> Response:
-    visit, _ = _locked(request, None)
+    visit, _ = _to_prove(request, None)
     fields = form_of(request, visit, body)
     wanted = next_path(fields.get("next"))
     try:
@@ -58,27 +59,33 @@ def unlock_now(request: Request, body: bytes) -> Response:
         cookie, session = visit.called.sessions.unlock(visit.session, "passkey")
     except (NotAuthenticated, TooMany) as error:
         return again(request, "unlock.html", error, **_unlocking(request, visit, wanted))
-    log(request, "sign-in", visit.person, session, {"method": "passkey", "change": "unlock"})
+    log(request, "sign-in", visit.person, session, {"method": "passkey", "change": "unlock" if visit.session.locked else "confirm"})
     return with_cookie(go(wanted), cookie)
 
 
-def _locked(request: Request, wanted: str | None) -> tuple[Visit, str]:
-    """Whose locked session it is, and where they were.
+def _to_prove(request: Request, wanted: str | None) -> tuple[Visit, str]:
+    """Whose session is locked, or was proven longer ago than a change to the account takes, and where they were.
 
     Raises:
-        Go: there is none: to signing in; or it is not locked: on.
+        Go: there is none: to signing in; or it needs no proof: on.
     """
     visit, to = visitor(request), next_path(wanted)
     if visit is None:
         raise Go(f"/sign-in?{urlencode({'next': to})}")
-    if not visit.session.locked:
+    if visit.session.proven and not visit.session.locked:
         raise Go(to)
     return visit, to
 
 
 def _unlocking(request: Request, visit: Visit, wanted: str) -> dict[str, Any]:
     has_passkey = bool(visit.called.passkeys.of(visit.person.id))
-    return {"locked": visit, "next": wanted, "has_passkey": has_passkey, "address": address(request)}
+    return {
+        "session": visit.session,
+        "locked": visit.session.locked,
+        "next": wanted,
+        "has_passkey": has_passkey,
+        "address": address(request),
+    }
 
 
 def sign_out(request: Request, body: bytes) -> Response:

@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from hub.errors import InvalidRequest, NotAuthenticated
 from hub.identity import passkeys as module
 from hub.identity import people
+from hub.identity.challenges import MOST as MOST_CHALLENGES
 from hub.identity.passkeys import PasskeyRefused, Passkeys, origin_of
 from hub.identity.people import Person
 
@@ -437,6 +438,20 @@ def test_expired_challenges_do_not_pile_up(writer: Engine, passkeys: Passkeys, c
     passkeys.request_options()
     with writer.connect() as connection:
         assert connection.scalar(sa.text("select count(*) from hub.challenges where expires_at <= :now"), {"now": clock()}) == 0
+
+
+def test_one_asker_holds_a_hundred_challenges_at_most_and_costs_nobody_else_any(
+    writer: Engine, passkeys: Passkeys, device: Authenticator, person: Person, clock: Clock
+) -> None:
+    others = passkeys.request_options(asker=b"another source")
+    first = passkeys.request_options(asker=b"a source")
+    for _ in range(MOST_CHALLENGES + 5):
+        clock.advance(0.1)
+        last = passkeys.request_options(asker=b"a source")
+    with writer.connect() as connection:
+        assert connection.scalar(sa.text("select count(*) from hub.challenges where asker = 'a source'")) == MOST_CHALLENGES
+    refused(lambda: passkeys.verify(device.get(first)), "challenge")
+    assert passkeys.verify(device.get(last)) == passkeys.verify(device.get(others)) == person
 
 
 @pytest.mark.parametrize(

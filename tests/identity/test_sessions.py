@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from hub.errors import NotAuthenticated
 from hub.identity import people
 from hub.identity.people import Person
-from hub.identity.sessions import IDLE, LIFETIME, SEEN_EVERY, Session, Sessions
+from hub.identity.sessions import IDLE, LIFETIME, PROVEN, SEEN_EVERY, Session, Sessions
 
 from .conftest import Clock
 
@@ -144,6 +144,28 @@ def test_unlocking_gives_a_new_cookie_and_keeps_the_session(sessions: Sessions, 
     assert (unlocked.method, unlocked.locked, unlocked.seen_at) == ("passkey", False, clock())
     assert unlocked.expires_at == begun.expires_at  # twelve hours are twelve hours
     assert unlocked.csrf not in ("", locked.csrf)
+
+
+@pytest.mark.parametrize("method", ["passkey", "invitation", "link", "recovery-code"])
+def test_a_session_is_proven_for_five_minutes_and_again_by_unlocking(sessions: Sessions, clock: Clock, person: Person, method: str) -> None:
+    cookie, begun = sessions.begin(person, method)
+    began = clock()
+    assert begun.proven
+    for after, proven in ((PROVEN - TICK, True), (PROVEN, False), (IDLE, False)):
+        clock.now = began + after
+        assert found(sessions, cookie).proven is proven
+        assert sessions.of(person.id)[0].proven is proven
+    cookie, unlocked = sessions.unlock(found(sessions, cookie), "passkey")
+    assert unlocked.proven
+    clock.now += PROVEN
+    assert not found(sessions, cookie).proven
+
+
+def test_a_session_from_before_there_were_proofs_has_none(writer: Engine, sessions: Sessions, person: Person) -> None:
+    cookie, session = sessions.begin(person, "passkey")
+    with writer.begin() as connection:
+        connection.execute(sa.text("update hub.sessions set proven_at = null where id = :id"), {"id": session.id})
+    assert found(sessions, cookie).proven is False
 
 
 @pytest.mark.parametrize("how", ["ended", "expired", "disabled"])

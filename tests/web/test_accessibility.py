@@ -119,6 +119,8 @@ STATES = (
     State("/sign-in", "refused", "Sign in", then=_passkey_refused),
     State("/unlock", "with-passkey", "Locked", "locked@health"),
     State("/unlock", "without-passkey", "Locked", "locked-link@health"),
+    State("/unlock", "confirming", "Confirm that it is you", "stale@health"),
+    State("/unlock", "confirming-without-passkey", "Confirm that it is you", "stale@housing"),
     State("/join/{ticket}", "invited", "You are invited", at=lambda scene: scene.invitation("analyst@newcomers")),
     State("/join/{ticket}", "spent", "not good any more", expected=ABSENT),
     State("/enter/{ticket}", "link", "Sign in by link", at=lambda scene: scene.link("analyst@newcomers")),
@@ -131,6 +133,8 @@ STATES = (
     State("/account", "plain", "Your account", "analyst@health", then=_everything_open),
     State("/account", "without-passkey", "Your account", "analyst@housing"),
     State("/account", "recovering", "Your account", "recovering@health"),
+    State("/account", "to-confirm", "Your account", "stale@health", "/account?confirm=1", _everything_open),
+    State("/account", "too-late-without-passkey", "Your account", "stale@housing", "/account?confirm=1"),
     State("/account", "new-codes", "Your recovery codes", "analyst@housing", then=_codes),
     State("/home", "analyst", "What you can do here", "analyst@health"),
     State("/home", "auditor", "What you can do here", "auditor@watch"),
@@ -229,6 +233,9 @@ def _cookie(scene: Scene, state: State) -> Any:
         assert session
         with served.world.superuser() as connection:
             connection.exec_driver_sql("update hub.sessions set seen_at = seen_at - interval '31 minutes' where id = %s", (session.id,))
+    if kind == "stale":
+        with served.world.superuser() as connection:
+            connection.exec_driver_sql("update hub.sessions set proven_at = null where person = %s", (person.id,))
     return cookie
 
 
