@@ -10,13 +10,13 @@ from hub.policy.treatments import WITHHOLD, Treatment
 from hub.policy.vocabulary import (
     WINDOW_FIELD,
     Action,
+    Dataset,
     Part,
     Purpose,
     Slug,
     check_value,
     dataset_of,
     duration,
-    known_dataset,
     known_field,
     suggestion,
     treatments,
@@ -81,13 +81,8 @@ class Clause(Part):
     """What grants and refusals have in common: records of one dataset. `where: everything` must be said."""
 
     id: Slug
-    dataset: str
+    dataset: Dataset
     where: tuple[Condition, ...]
-
-    @field_validator("dataset")
-    @classmethod
-    def _has_dataset(cls, value: str, info: ValidationInfo) -> str:
-        return known_dataset(value, info)
 
     @field_validator("where", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from hub.geo import valid_place
 from hub.policy.treatments import Treatment
-from hub.policy.vocabulary import Part, Purpose, Slug, Text, check_value, dataset_of, duration, known_dataset, known_field, treatments
+from hub.policy.vocabulary import Dataset, Part, Purpose, Slug, Text, check_value, dataset_of, duration, known_field, treatments
 from hub.records import Field as CatalogueField
 
 _PLACES = ("in", "at", "ago")
@@ -64,15 +64,10 @@ class TestedRecord(Part):
 class OwnTest(Part):
     """`expect`: hidden, shown, or a treatment for some fields of a record that is shown."""
 
-    dataset: str
+    dataset: Dataset
     as_: Annotated[As, Field(alias="as")]
     record: TestedRecord
     expect: Literal["hidden", "shown"] | dict[str, Treatment]
-
-    @field_validator("dataset")
-    @classmethod
-    def _has_dataset(cls, value: str, info: ValidationInfo) -> str:
-        return known_dataset(value, info)
 
     @field_validator("record", mode="after")
     @classmethod

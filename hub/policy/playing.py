@@ -13,7 +13,7 @@ from hub.policy.conditions import Within
 from hub.policy.mou import Mou
 from hub.policy.own_tests import As, OwnTest, TestedRecord
 from hub.policy.refused import COARSEST_M, refused_area
-from hub.policy.treatments import WITHHOLD, Treatment, window
+from hub.policy.treatments import WITHHOLD, Treatment, before, window
 from hub.policy.vocabulary import WINDOW_FIELD
 from hub.records import Record
 
@@ -42,7 +42,7 @@ def failures(mou: Mou, areas: Areas, datasets: Mapping[str, type[Record]]) -> li
 def outcome(mou: Mou, test: OwnTest, areas: Areas, datasets: Mapping[str, type[Record]], now: datetime) -> dict[str, Treatment] | None:
     """How each field of the record is released; None: the record is hidden."""
     dataset = datasets[test.dataset]
-    record = _Made(_position(test.record, areas), now - test.record.ago, _defaults(dataset) | test.record.values)
+    record = _Made(_position(test.record, areas), before(now, test.record.ago), _defaults(dataset) | test.record.values)
     asked = [g for g in mou.grants if g.dataset == test.dataset and _is_for(mou, g, test.as_)]
     holding = [g for g in asked if _reaches(g, record, areas, now)]
     refused = [r for r in mou.refuse if r.dataset == test.dataset and _refuses(mou, r, test.as_, record, areas)]

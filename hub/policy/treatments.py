@@ -143,12 +143,13 @@ def window(
     """From (inclusive) and until (exclusive) of the times that a window reaches at `now`; None: no bound. Both lie on the grid of
     `step`, so that testing the true time is testing the released one (docs/decisions/0005).
     """
-    since = None if lookback is None else cut_up(_ago(now, lookback), step)
-    until = None if embargo is None else cut(_ago(now, embargo), step)
+    since = None if lookback is None else cut_up(before(now, lookback), step)
+    until = None if embargo is None else cut(before(now, embargo), step)
     return since, until
 
 
-def _ago(now: datetime, span: timedelta) -> datetime:
+def before(now: datetime, span: timedelta) -> datetime:
+    """`span` before `now`, or the beginning of the calendar."""
     try:
         return now - span
     except OverflowError:

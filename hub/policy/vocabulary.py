@@ -9,7 +9,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationInfo
 
 from hub.policy.treatments import Treatment, read_treatment
 from hub.records import Field, Record
@@ -44,12 +44,15 @@ def duration(value: object) -> timedelta | None:
     return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes)
 
 
-def known_dataset(value: str, info: ValidationInfo) -> str:
+def _known_dataset(value: str, info: ValidationInfo) -> str:
     """Raises ValueError when the hub has no such dataset."""
     datasets = _datasets(info)
     if value not in datasets:
         raise ValueError(f"the hub has no dataset {value!r}{suggestion(value, datasets)}; it has {', '.join(sorted(datasets))}")
     return value
+
+
+Dataset = Annotated[str, AfterValidator(_known_dataset)]
 
 
 def dataset_of(info: ValidationInfo) -> type[Record] | None:

@@ -120,6 +120,7 @@ def failing(record: str, expect: str, who: str = "organisation: health, purpose:
         (RECORD.replace("P1D", "PT4H"), False),
         (RECORD.replace("P1D", "P364D"), True),
         (RECORD.replace("P1D", "P366D"), False),
+        (RECORD.replace("P1D", "P999999W"), False),  # before the calendar begins
     ],
 )
 def test_a_test_is_hidden_or_shown_as_the_conditions_and_the_window_say(record: str, shown: bool) -> None:
