@@ -136,7 +136,7 @@ def _page(request: Request, review: Review) -> Response:
         found = review.visit.called.log.review(search, SEARCHING_S if search.revisions is None else SCANNING_S)
         count = _count(review, search, found)
     except InvalidRequest as error:
-        status, problem = error.status, error.detail
+        status, problem = error.status, form.said(error)
     except NotShared as error:
         status, problem = error.status, "There is no such record or access" + (" of your organisation." if review.only_owner else ".")
     rows = _rows(review, found.entries)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from hub.api.audit import FILTERS
 from hub.api.parameters import only
 from hub.audit.log import Found
+from hub.errors import InvalidRequest
 from hub.web.audit_words import DECISIONS, KINDS, Row
 from hub.web.shell import Visit
 
@@ -34,6 +35,12 @@ def given_in(request: Request, whole: bool) -> dict[str, str]:
     """
     there = [name for name in PARAMETERS if whole or name != "owner"]
     return {name: value.strip() for name, value in only(request, there).items() if value.strip()}
+
+
+def said(error: InvalidRequest) -> str:
+    """What is wrong, with a field called what the form calls it; errors begin with the parameter's name."""
+    name, blank, rest = error.detail.partition(" ")
+    return (LABELS | {"datetime": "Time"}).get(name, name) + blank + rest
 
 
 def filters_in(given: Mapping[str, str]) -> dict[str, str]:

@@ -155,7 +155,7 @@ def treatment(word: str) -> str:
     if name == "grid_m":
         return f"{value} m cells"
     if name == "round_to":
-        return f"rounded to {value}"
+        return {"PT1H": "cut down to the hour", "P1D": "cut down to the day"}.get(value, f"rounded to {value}")
     return {"clear": "as it is", "exact": "exact"}.get(word, word)
 
 

@@ -265,11 +265,11 @@ def test_a_search_that_takes_long_says_how_far_it_got_and_goes_on(scene: Scene, 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"person": "somebody"}, "person is the id"),
-        ({"bbox": "1,2"}, "bbox needs four numbers"),
-        ({"since": "yesterday"}, "datetime needs times"),
+        ({"person": "somebody"}, "Person is the id"),
+        ({"bbox": "1,2"}, "Area needs four numbers"),
+        ({"since": "yesterday"}, "Time needs times"),
         ({"since": "2021-01-02T00:00", "until": "2021-01-01T00:00"}, "ends before it begins"),
-        ({"decision": "maybe"}, "decision is one of"),
+        ({"decision": "maybe"}, "Decision is one of"),
         ({"before": "x"}, "before must be a whole number"),
         ({"mou": "a\0b"}, "NUL"),
         ({"colour": "red"}, "is not a parameter here"),
@@ -281,6 +281,7 @@ def test_a_senseless_filter_is_named_on_the_page_with_the_form_as_it_was(scene: 
     assert answer.status_code == 400
     assert words in unescape(answer.text)
     assert "<form" in answer.text
+    assert "data-fold" not in answer.text  # the field to mend is in sight, on a narrow screen too
     assert len(scene.logged()) == before
 
 

@@ -1,9 +1,12 @@
 """The operator's boundaries (HUB_BOUNDARIES_FILE): drawn for whoever is signed in, as the file has them."""
 
+import json
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, expect
 
 from hub.identity.people import Person
 from tests.web.served import Served, serve
@@ -44,3 +47,33 @@ def test_the_map_asks_for_them_where_there_are_some_alone(served: Served, person
     with serve(served.world, boundaries_file=file) as other:
         pages = [Visitor(there).begin(person("analyst"), purpose="research").get("/map").text for there in (served, other)]
     assert ["data-boundaries" in page for page in pages] == [False, True]
+
+
+def test_names_of_areas_never_lie_on_each_other(chromium: Browser, served: Served, person: Callable[..., Person], tmp_path: Path) -> None:
+    """Nine areas of 200 m with long names: where there is no room for all, some are shown."""
+    names = [f"A neighbourhood with a long name {n}" for n in range(9)]
+    corners = [(-79.386 + 0.0025 * (n % 3), 43.648 + 0.0018 * (n // 3)) for n in range(9)]
+    features = [
+        {"type": "Feature", "properties": {"name": name}, "geometry": {"type": "Polygon", "coordinates": [_square(*corner)]}}
+        for name, corner in zip(names, corners, strict=True)
+    ]
+    file = tmp_path / "areas.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    with serve(served.world, boundaries_file=file) as other:
+        context = chromium.new_context(viewport={"width": 1280, "height": 800})
+        context.add_cookies([other.cookie(person("analyst"), "research")])  # type: ignore[list-item]
+        page = context.new_page()
+        page.goto(f"{other.base}/map?bbox=-79.39,43.645,-79.37,43.655")
+        labels = page.locator(".area-label")
+        expect(labels).to_have_count(len(names))
+        boxes = [box for label in labels.all() if (box := label.bounding_box())]
+        context.close()
+    assert 1 < len(boxes) < len(names)
+    for a, b in combinations(boxes, 2):
+        beside = a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
+        assert beside or a["y"] + a["height"] <= b["y"] or b["y"] + b["height"] <= a["y"]
+
+
+def _square(west: float, south: float) -> list[list[float]]:
+    east, north = west + 0.0025, south + 0.0018
+    return [[west, south], [east, south], [east, north], [west, north], [west, south]]

@@ -102,6 +102,10 @@ def test_a_passkey_confirms_and_the_stolen_cookie_is_void(served: Served, visito
     assert thief.get("/account").headers["location"].startswith("/sign-in")
     (leaf,) = [leaf for leaf in served.world.leaves(type="sign-in") if leaf["by"].get("person") == str(who.id)]
     assert leaf["asked"] == {"method": "passkey", "change": "confirm"}
+    auditor = visitor().begin(person("auditor", organisation="watchers", kind="auditor"))
+    log = words(auditor.get(f"/audit?person={who.id}"))
+    assert "confirmed who they are with a passkey" in log
+    assert "added a passkey" in log
     later(PROVEN)
     assert "Confirmed" not in words(here.get("/account?done=confirmed"))
 

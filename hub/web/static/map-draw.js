@@ -21,6 +21,19 @@ export function drawCells(layer, cells, chosen, choose) {
   top?.bringToFront();
 }
 
+// Of names that would lie on each other the first is shown; closer, the others are too.
+function spread(map, labels) {
+  const kept = [];
+  labels.eachLayer((label) => {
+    const shown = label.getElement();
+    shown.hidden = false; // to be measured
+    const { x, y } = map.latLngToLayerPoint(label.getLatLng());
+    const [width, height] = [shown.offsetWidth, shown.offsetHeight];
+    shown.hidden = kept.some((other) => Math.abs(other.x - x) < (other.width + width) / 2 && Math.abs(other.y - y) < (other.height + height) / 2);
+    if (!shown.hidden) kept.push({ x, y, width, height });
+  });
+}
+
 export function drawAreas(map, collection, style, labelled) {
   const drawn = L.geoJSON(collection, { interactive: false, style });
   drawn.addTo(map);
@@ -33,7 +46,7 @@ export function drawAreas(map, collection, style, labelled) {
   });
   const show = () => {
     const shown = map.getZoom() >= 13 && map.hasLayer(drawn);
-    if (shown) labels.addTo(map);
+    if (shown) spread(map, labels.addTo(map));
     else labels.remove();
     map.fire("areanames", { shown }); // the basemap leaves its own small names out
   };
