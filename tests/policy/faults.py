@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 
 from hub import released
 from hub.db import MIGRATIONS
+from hub.policy.treatments import before, cut, cut_up, window
 from hub.released import PATHS, view_sql
 from hub.sharing import context, live, paths, query, statements
 from hub.sharing.labels import label_sql
@@ -26,6 +27,19 @@ CORE = Path(MIGRATIONS) / "hub" / "versions" / "0003_core.sql"
 RELABEL = """
 update hub.incidents i set released = hub.incidents_label(null, i.provider, i.category, i.occurred_at, i.occurred_until, i.reported_at,
   i.resolved_at, i.status, i.severity, i.handling, i.external_id, i.c100, i.c500, i.c2k)"""
+
+
+Bounds = tuple[datetime | None, datetime | None]
+
+
+def _lookback_cut_down(now: datetime, lookback: timedelta | None, embargo: timedelta | None, step: timedelta) -> Bounds:
+    _, until = window(now, lookback, embargo, step)
+    return (None if lookback is None else cut(before(now, lookback), step)), until
+
+
+def _embargo_cut_up(now: datetime, lookback: timedelta | None, embargo: timedelta | None, step: timedelta) -> Bounds:
+    since, _ = window(now, lookback, embargo, step)
+    return since, (None if embargo is None else cut_up(before(now, embargo), step))
 
 
 @dataclass(frozen=True)
@@ -162,8 +176,8 @@ VIEW_FAULTS = [
     Fault("the cell of a withheld place is shown", in_views(("case when p.tier is not null then i.k2 end as k2", "i.k2 as k2"))),
     Fault("the coarsest place applies", in_views(patch=_set(released, "CELL_COLUMNS", _COARSEST_FIRST))),
     Fault("the coarsest time applies", in_views(patch=_set(released, "ROUNDINGS", {"P1D": "day", "PT1H": "hour"}))),
-    Fault("the look-back is cut down", in_views(patch=_set(context, "cut_up", context.cut))),
-    Fault("the embargo is cut up", in_views(patch=_set(context, "cut", context.cut_up))),
+    Fault("the look-back is cut down", in_views(patch=_set(context, "bounds", _lookback_cut_down))),
+    Fault("the embargo is cut up", in_views(patch=_set(context, "bounds", _embargo_cut_up))),
     Fault("a grant for another purpose counts", in_views(patch=_live(lambda g, _, now: "query" in g.actions and g.since <= now < g.until))),
     Fault("a grant for another action counts", in_views(patch=_live(lambda g, p, now: p in g.purposes and g.since <= now < g.until))),
     Fault(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from hub.api import openapi
 from hub.datasets import DATASETS
+from hub.policy.treatments import window
 from hub.released import PATHS, view_sql
 from hub.sharing import context, overview, query, stored
 from hub.sharing.labels import label_sql
@@ -135,8 +136,7 @@ class Bug:
 
 
 def _exact_windows(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(context, "cut", lambda at, step: at)
-    patch.setattr(context, "cut_up", lambda at, step: at)
+    patch.setattr(context, "bounds", lambda now, lookback, embargo, _step: window(now, lookback, embargo, timedelta(0)))
 
 
 def _counting(patch: pytest.MonkeyPatch) -> None:
