@@ -206,7 +206,7 @@ def test_an_mou_that_is_not_in_force_today_says_so(hub: Run, shared: Path, tmp_p
 def test_an_mou_is_checked_without_a_hub(hub: Run, tmp_path: Path) -> None:
     test = {"as": {"organisation": "health", "purpose": "research"}, "record": {"at": [-79.38, 43.65]}, "expect": "shown"}
     good = write(tmp_path / "good.yaml", "MOU-CHECKED", [grant()], tests=[test])
-    assert "MOU-CHECKED version 1 is good: 1 grants; 1 of its own tests pass" in hub("mou", "check", good).out
+    assert "MOU-CHECKED version 1 is good. Grants: 1; its own tests: 1, all pass." in hub("mou", "check", good).out
     wrong = write(tmp_path / "wrong.yaml", "MOU-CHECKED", [grant()], tests=[test | {"expect": "hidden"}])
     refused(hub("mou", "check", wrong), "tests[0].expect: expects the record to be hidden; it is shown")
     refused(hub("mou", "check", tmp_path / "missing.yaml"), "No such file")

@@ -142,8 +142,9 @@ def client_disable(client_id: str) -> None:
 def mou_check(file: Path) -> None:
     """Reads an MOU file with its boundary files and runs its own tests; needs no database and changes nothing."""
     found, _ = check(file, DATASETS)
-    tests = f"{len(found.tests)} of its own tests pass" if found.tests else "it has no tests of its own"
-    console.print(f"{found.mou} version {found.version} is good: {len(found.grants)} grants; {tests}. SHA-256 {found.sha256}", markup=False)
+    tests = f"{len(found.tests)}, all pass" if found.tests else "none"
+    console.print(f"{found.mou} version {found.version} is good. Grants: {len(found.grants)}; its own tests: {tests}.", markup=False)
+    console.print(f"SHA-256 {found.sha256}")
 
 
 @mou.command("load")

@@ -124,8 +124,6 @@ class Grant(Clause):
     @classmethod
     def _treatments(cls, value: object, info: ValidationInfo) -> dict[str, Treatment]:
         dataset = dataset_of(info)
-        if not isinstance(value, dict):
-            raise ValueError("must give each field a treatment")
         return treatments(dataset, value) if dataset else {}
 
     @model_validator(mode="after")

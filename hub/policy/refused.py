@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import shapely
 
-from hub.geo import Box, Cell, Point, cell, columns
+from hub.geo import Cell, Point, cell, columns
 
 COARSEST_M = 2_000
 
@@ -36,8 +36,4 @@ def _boxes(row: int, west: float, east: float) -> Iterator[shapely.Geometry]:
     count = columns(row)
     first, last = int((west + 180.0) * count / 360.0) - 1, int((east + 180.0) * count / 360.0) + 1
     for column in range(max(first, 0), min(last, count - 1) + 1):
-        yield _polygon(Cell(COARSEST_M, row, column).box)
-
-
-def _polygon(box: Box) -> shapely.Geometry:
-    return shapely.box(box.west, box.south, box.east, box.north)
+        yield shapely.box(*Cell(COARSEST_M, row, column).box)

@@ -2,7 +2,7 @@
 withheld.
 """
 
-from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -62,20 +62,16 @@ class Treatment:
     @property
     def fineness(self) -> tuple[int, int]:
         """Orders the treatments of one field; the finest of a record's live grants applies."""
-        within = {
-            "last": self.last,
-            "bands": len(self.edges),
-            "grid_m": -self.grid_m,
-            "round_to": -int(self.step.total_seconds()),
-        }
-        return get_args(Word).index(self.word), within.get(self.word, 0)
-
-    def band(self, value: int) -> tuple[int, int | None] | None:
-        """The band that `value` lies in: its lowest value and its highest (None: no end); None below the first."""
-        n = bisect_right(self.edges, value)
-        return (self.edges[n - 1], self.edges[n] - 1 if n < len(self.edges) else None) if n else None
+        return _RANKS[self.word], _WITHIN[self.word](self) if self.word in _WITHIN else 0
 
 
+_RANKS = {word: rank for rank, word in enumerate(get_args(Word))}
+_WITHIN: dict[str, Callable[[Treatment], int]] = {
+    "last": lambda t: t.last,
+    "bands": lambda t: len(t.edges),
+    "grid_m": lambda t: -t.grid_m,
+    "round_to": lambda t: -int(t.step.total_seconds()),
+}
 WITHHOLD = Treatment("withhold")
 MATCH_ONLY = Treatment("match_only")
 CLEAR = Treatment("clear")

@@ -1,10 +1,15 @@
 """The words of an MOU beside its grants: its own tests, what people act on, and words that nothing follows yet."""
 
+from datetime import datetime
+from io import StringIO
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import shapely
+from ruamel.yaml import YAML
+from shapely.geometry import shape
 
 from hub.agreements.load import check
 from hub.datasets import DATASETS
@@ -12,9 +17,12 @@ from hub.errors import InvalidPolicy
 from hub.geo import Cell, Point, cell, snap
 from hub.policy.clauses import Grant
 from hub.policy.mou import read_mou
-from hub.policy.playing import failures
+from hub.policy.own_tests import As, OwnTest, TestedRecord
+from hub.policy.playing import failures, outcome
 from hub.policy.refused import COARSEST_M, refused_area
 from hub.policy.treatments import Treatment
+from tests.policy.cases import CASES, PURPOSES, batch
+from tests.policy.oracle import DEFAULTS, NUMBERS, TEXTS, TIMES, Oracle, Reader, Record, Released, area
 from tests.policy.spoiling import GOOD, edited, refused, write
 from tests.world import World
 
@@ -148,6 +156,44 @@ def test_a_grant_that_asks_for_a_case_holds_in_a_test_with_a_case_alone() -> Non
         assert failures(read_mou((text + test).encode(), DATASETS), {"harbour": HARBOUR}, DATASETS) == []
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_generated_agreements_decide_in_their_own_tests_as_the_oracle_says(seed: int) -> None:
+    """The oracle imports nothing of the hub, and the wall is compared with it elsewhere: so the file's tests and the wall agree."""
+    made = batch(seed, consumers=4, records=60, requests=0)
+    shapes = {name: shape(geometry) for name, geometry in made.areas.items()}
+    boundaries = {f"{name}.geojson": area(geometry) for name, geometry in made.areas.items()}
+    yaml, seen = YAML(typ="safe", pure=True), set()
+    yaml.representer.ignore_aliases = lambda *_: True  # equal parts are written out: the hub reads no aliases
+    for data in made.mous:
+        pinned = data | {"jurisdictions": {n: j | {"sha256": "a" * 64} for n, j in data["jurisdictions"].items()}}
+        text = StringIO()
+        yaml.dump(pinned, text)
+        mou, oracle = read_mou(text.getvalue().encode(), DATASETS), Oracle([data], boundaries)
+        since, until = mou.in_force.period
+        readers = [Reader(mou.parties.consumer, purpose, case) for purpose in PURPOSES for case in CASES]
+        for now, record, reader in product((n for n in made.nows if since <= n < until), made.records, readers):
+            if record.provider == mou.parties.provider:
+                told, found = outcome(mou, _asking(record, reader, now), shapes, DATASETS, now), oracle.released(record, reader, now)
+                assert (told and {n: str(t) for n, t in told.items()}) == (found and _as_words(found)), (data, record, reader, now)
+                seen.add(told is None)
+    assert seen == {True, False}
+
+
+def _asking(record: Record, reader: Reader, now: datetime) -> OwnTest:
+    """The question that an MOU's author would write, to the microsecond; what a record holds unless it says otherwise is left out."""
+    values = {n: v for n, v in record.values.items() if n in (*TEXTS, *NUMBERS) and DEFAULTS.get(n) != v}
+    asked = TestedRecord(at=[record.lon, record.lat], **values)  # type: ignore[arg-type]
+    exact = asked.model_copy(update={"ago": now - record.values["occurred_at"]})
+    who = As(organisation=reader.organisation, purpose=reader.purpose, case=reader.case)
+    return OwnTest.model_construct(dataset="incidents", as_=who, record=exact, expect="shown")
+
+
+def _as_words(found: Released) -> dict[str, str]:
+    """The oracle's treatments as the hub writes them."""
+    words = {"place": "grid_m"} | dict.fromkeys(TIMES, "round_to")
+    return {name: t if t in ("clear", "withhold") else f"{words[name]}:{t}" for name, t in found.treatments.items()}
+
+
 # Refused areas
 
 
@@ -218,8 +264,3 @@ def test_the_finest_treatment_of_a_field_is_the_one_that_tells_most() -> None:
     order = ["withhold", "match_only", "last:2", "last:4", "bands:1,5", "bands:1,3,5", "grid_m:2000", "grid_m:100", "clear"]
     assert sorted(order, key=lambda text: Treatment.parse(text).fineness) == order
     assert Treatment.parse("round_to:P1D").fineness < Treatment.parse("round_to:PT1H").fineness < Treatment("clear").fineness
-
-
-@pytest.mark.parametrize(("value", "band"), [(0, None), (1, (1, 2)), (2, (1, 2)), (3, (3, 4)), (4, (3, 4)), (5, (5, None)), (9, (5, None))])
-def test_a_value_lies_in_one_band(value: int, band: tuple[int, int | None] | None) -> None:
-    assert Treatment("bands", "1,3,5").band(value) == band
