@@ -17,7 +17,7 @@ from tests.web.routes import NOTHING, address, routes
 from tests.web.scene import WHOLE, Scene
 from tests.web.served import Served
 from tests.web.visiting import passkey_of
-from tests.web.watching import Watched
+from tests.web.watching import Watched, map_drawn
 
 # Not pages: what pages are made of, and files.
 PARTS = {
@@ -37,8 +37,7 @@ def _nothing(page: Page, scene: Scene) -> None:
 
 
 def _drawn(page: Page, scene: Scene) -> None:
-    expect(page.locator("#map-page")).to_have_attribute("data-ready", re.compile("."))
-    expect(page.locator("#map-busy")).to_be_hidden()
+    map_drawn(page)
 
 
 def _everything_open(page: Page, scene: Scene) -> None:
@@ -263,6 +262,7 @@ def test_an_exported_file_has_no_violation(watched: Watched, busy: Scene, tmp_pa
     watched.context.add_cookies([busy.served.cookie(busy.people["analyst@health"], "prevention")])  # type: ignore[list-item]
     page = watched.context.new_page()
     page.goto(busy.served.base + MAP)
+    map_drawn(page)
     page.get_by_text("Export as one file", exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Export what is shown").click()

@@ -22,7 +22,7 @@ from tests.web.fixtures import Open
 from tests.web.hostile import ALIVE, PAYLOADS, Payload, fitting, printable
 from tests.web.scene import WHOLE
 from tests.web.served import Served
-from tests.web.watching import Watched
+from tests.web.watching import Watched, map_drawn
 from tests.world import feature, grant
 
 NAMES = printable(200)
@@ -122,6 +122,7 @@ def test_published_text_is_text_in_the_details_of_the_map(hostile: Hostile, open
 def test_published_text_is_text_in_the_exported_file(hostile: Hostile, opened: Open, tmp_path: Path) -> None:
     _, page = hostile.page(opened, hostile.people["analyst"], "research")
     page.goto(f"{hostile.served.base}/map?bbox={WHOLE}")
+    map_drawn(page)
     page.get_by_text("Export as one file", exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Export what is shown").click()

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.web.browser import authenticator
 from tests.web.fixtures import Open
 from tests.web.scene import WHOLE, Scene
+from tests.web.watching import map_drawn
 
 CASE = "2026-0417"
 SHARED = "Around the market"
@@ -78,17 +79,12 @@ def choose_purpose(page: Page, purpose: str, case: str | None = None) -> None:
         offered.get_by_label("Case reference").fill(case)
     offered.get_by_role("button", name="Choose this purpose").click()
     expect(page.get_by_role("status", name="Your purpose")).to_contain_text(f"Purpose: {purpose}")
-    ready(page)
-
-
-def ready(page: Page) -> None:
-    expect(page.locator("#map-page")).to_have_attribute("data-ready", re.compile("."))
-    expect(page.locator("#map-busy")).to_be_hidden()
+    map_drawn(page)
 
 
 def shown(page: Page) -> int:
     """How many incidents the page says it shows."""
-    ready(page)
+    map_drawn(page)
     said = page.locator("#map-status").inner_text()
     found = re.match(r"([0-9,]+) incident", said)
     return int(found[1].replace(",", "")) if found else 0
@@ -190,7 +186,7 @@ def share(page: Page, scene: Scene) -> str:
     assert address.startswith(f"{scene.served.base}/maps/")
     page.get_by_role("link", name=SHARED).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(SHARED)
-    ready(page)
+    map_drawn(page)
     return address
 
 

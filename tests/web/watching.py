@@ -2,11 +2,12 @@
 policy, dialogs, requests to anywhere but the hub.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Route
+from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Route, expect
 
 # Chromium tells the document; the document tells us. Both, as a report and as a line of the console, count.
 _REPORT = (
@@ -59,3 +60,9 @@ class Watched:
             route.abort()
         else:
             route.continue_()
+
+
+def map_drawn(page: Page) -> None:
+    """Waits until a map has what it shows. Until then its legend grows, and what is below moves away from under a click."""
+    expect(page.locator("#map-page")).to_have_attribute("data-ready", re.compile("."))
+    expect(page.locator("#map-busy")).to_be_hidden()
