@@ -1,5 +1,6 @@
 """Wires the hub: settings, databases, keys, flows, and the FastAPI application with its one error handler."""
 
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from hub import __version__, localdb
+from hub.agreements.activation import Activation
 from hub.agreements.in_force import Agreements
 from hub.api import audit, collections, health, imports, maps, oauth, openapi, problems, publish
 from hub.api.services import Services, Shared
@@ -146,12 +148,27 @@ def _readiness(database: Database, keyring: Keyring) -> Callable[[], None]:
     return ready
 
 
-def application(called: Services, close: Callable[[], None]) -> FastAPI:
-    """The FastAPI application; `close` is called when it stops."""
+CHORES_S = 5.0
+
+
+def _repeat(chores: Callable[[], object], stopped: threading.Event) -> None:
+    """Calls it every few seconds; what fails is told in the log of the process and tried again."""
+    while not stopped.wait(CHORES_S):
+        try:
+            chores()
+        except Exception as error:
+            _log.error("chores failed", error=str(error), exc_info=not isinstance(error, HubError))
+
+
+def application(called: Services, close: Callable[[], None], chores: Callable[[], object] = lambda: None) -> FastAPI:
+    """The FastAPI application. While it runs, `chores` are done every few seconds; `close` is called when it stops."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        stopped = threading.Event()
+        threading.Thread(target=_repeat, args=(chores, stopped), daemon=True).start()  # cut off with the process: nothing is lost
         yield
+        stopped.set()
         with suppress(HubError):  # the database may be gone by now
             called.failures.flush(called.clock())
         close()
@@ -180,7 +197,8 @@ def create(settings: Settings, addresses: Addresses) -> FastAPI:
     called, database = assemble(settings, addresses)
     for setting in risky_settings(database.reader):
         _log.error("not durable", setting=setting, why="an acknowledged record could be lost in a crash of this database server")
-    return application(called, database.dispose)
+    activation = Activation(database.agreements, DATASETS)
+    return application(called, database.dispose, lambda: activation.resume(called.clock()))
 
 
 def serving() -> FastAPI:

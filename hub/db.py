@@ -1,7 +1,7 @@
 """Ways to the database: one pool of connections per role, migrations, and the secrets that PostgreSQL shares with the hub.
 
-Nobody runs as the owner: `reader` holds rights on released views only, `writer` fills inboxes, `auditor` reads the log, `keys`
-reaches nothing but the keys database.
+Nobody runs as the owner: `reader` holds rights on released views only, `writer` fills inboxes, `auditor` reads the log,
+`agreements` changes what MOUs are in force, `keys` reaches nothing but the keys database.
 """
 
 import hmac
@@ -26,7 +26,7 @@ from hub.errors import Refused, Unavailable
 from hub.private_file import write_new
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
-ROLES = ("hub_reader", "hub_writer", "hub_auditor")
+ROLES = ("hub_reader", "hub_writer", "hub_auditor", "hub_agreements")
 KEYS_ROLE = "hub_keys"
 LEAST_VERSION = 15
 # PostgreSQL's: server gone or starting, disk full, out of memory, statement ended, lock not had in time.
@@ -56,11 +56,12 @@ class Database:
     reader: sa.Engine
     writer: sa.Engine
     auditor: sa.Engine
+    agreements: sa.Engine
     keys: sa.Engine
     secrets: Secrets
 
     def dispose(self) -> None:
-        for engine in (self.reader, self.writer, self.auditor, self.keys):
+        for engine in (self.reader, self.writer, self.auditor, self.agreements, self.keys):
             engine.dispose()
 
 
@@ -107,6 +108,7 @@ def connect(main: sa.URL, keys: sa.URL, shared: Secrets, *, pool_size: int = 8, 
         reader=engine(main, "hub_reader"),
         writer=engine(main, "hub_writer"),
         auditor=engine(main, "hub_auditor"),
+        agreements=engine(main, "hub_agreements"),
         keys=engine(keys, KEYS_ROLE),
         secrets=shared,
     )

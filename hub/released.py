@@ -20,7 +20,7 @@ from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_column, sealed
 
 EXACT_M = 0  # `place_grid_m` of a record whose exact point is granted: seen at 100 m, opened in what is returned
 ROUNDINGS = {"PT1H": "hour", "P1D": "day"}  # treatment of a time → the unit it is cut to, in UTC
-READER, WRITER, AUDITOR, OWNER = "hub_reader", "hub_writer", "hub_auditor", "hub_owner"
+READER, WRITER, AUDITOR, AGREEMENTS, OWNER = "hub_reader", "hub_writer", "hub_auditor", "hub_agreements", "hub_owner"
 PATHS = ("page", "seek", "placeless", "scan", "time")
 
 

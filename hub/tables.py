@@ -74,8 +74,22 @@ mous = sa.Table(
     sa.Column("in_force_until", sa.DateTime(timezone=True), nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     now_column("loaded_at"),
+    sa.Column("ordered_by", pg.JSONB),  # who had it come into force, as a leaf tells it
     sa.UniqueConstraint("mou", "version"),
-    sa.CheckConstraint("state in ('active', 'superseded')", name="mous_state"),
+    sa.CheckConstraint("state in ('activating', 'active', 'superseded')", name="mous_state"),
+)
+mou_work = sa.Table(  # labels to put on or take off, one row a dataset: how far it is, in the order (2 km cell, id)
+    "mou_work",
+    metadata,
+    sa.Column("mou_id", sa.Integer, sa.ForeignKey(mous.c.id), primary_key=True),
+    sa.Column("dataset", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("provider", sa.Integer, nullable=False),
+    sa.Column("adds", pg.ARRAY(sa.Integer), nullable=False),
+    sa.Column("takes", pg.ARRAY(sa.Integer), nullable=False),
+    sa.Column("k2", sa.Integer, nullable=False, server_default="-1"),
+    sa.Column("id", pg.UUID, nullable=False, server_default="00000000-0000-0000-0000-000000000000"),
+    sa.Column("touched", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("done", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 grants = sa.Table(
     "grants",

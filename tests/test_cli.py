@@ -178,7 +178,7 @@ def test_an_mou_is_loaded_once_and_says_that_signatures_are_not_checked(hub: Run
     ran = hub("mou", "load", shared)
     assert ran.code == 0
     assert "MOU-CLI version 1 (SHA-256 " in ran.out
-    assert "1 grants; labels of 1 records changed." in ran.out
+    assert "1 grants; they reach 1 records." in ran.out
     assert "checks no signatures" in ran.out
     assert "not today" not in ran.out
     assert len(world.items("health", "research")) == 1

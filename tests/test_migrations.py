@@ -100,7 +100,7 @@ def generated(databases: Callable[[], tuple[sa.URL, sa.URL]]) -> sa.URL:
     with _connected(main) as connection:
         connection.exec_driver_sql("drop schema hub cascade")
         connection.exec_driver_sql(
-            "create schema hub authorization hub_owner; grant usage on schema hub to hub_reader, hub_writer, hub_auditor"
+            "create schema hub authorization hub_owner; grant usage on schema hub to hub_reader, hub_writer, hub_auditor, hub_agreements"
         )
         connection.exec_driver_sql("set local role hub_owner")
         for name, dataset in DATASETS.items():

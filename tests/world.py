@@ -110,8 +110,7 @@ class World:
         return self.load(path)
 
     def load(self, path: Path) -> Loaded:
-        with db.owner_transaction(self.addresses.main) as tx:
-            return load(tx, path, DATASETS, self.clock(), By(client="test"))
+        return load(self.database.agreements, path, DATASETS, self.clock(), By(client="test"))
 
     def leaves(self, **conditions: Any) -> list[dict[str, Any]]:
         """Parsed leaves, oldest first."""

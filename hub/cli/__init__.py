@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hub import __version__, db, demo, geo
+from hub import __version__, demo, geo
 from hub.agreements.load import check, load
 from hub.api.parameters import bbox
 from hub.app import addresses_of, prepare
@@ -150,15 +150,14 @@ def mou_check(file: Path) -> None:
 @mou.command("load")
 def mou_load(file: Path) -> None:
     """Puts an MOU file in force. Boundary files are read from its folder."""
-    settings = read_settings()
-    with db.owner_transaction(addresses_of(settings).main) as tx:
-        loaded = load(tx, file, DATASETS, datetime.now(UTC), By(client="cli"))
+    with opened() as database:
+        loaded = load(database.agreements, file, DATASETS, datetime.now(UTC), By(client="cli"))
     what = f"{loaded.mou.mou} version {loaded.mou.version} (SHA-256 {loaded.mou.sha256[:16]}…)"
     if loaded.unchanged:
         console.print(f"{what} was loaded already; nothing changed.")
         return
     replaced = f"; it replaces version {loaded.superseded}" if loaded.superseded else ""
-    console.print(f"{what} is loaded{replaced}. {len(loaded.mou.grants)} grants; labels of {loaded.labelled:,} records changed.")
+    console.print(f"{what} is loaded{replaced}. {len(loaded.mou.grants)} grants; they reach {loaded.labelled:,} records.")
     console.print("This version of the hub checks no signatures: whoever runs this command vouches that the parties agreed.")
     if not loaded.mou.in_force.period[0] <= datetime.now(UTC) < loaded.mou.in_force.period[1]:
         console.print(f"Note: it is in force from {loaded.mou.in_force.since} until {loaded.mou.in_force.until}, which is not today.")

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from hub import localdb
 from hub.agreements.load import load
-from hub.app import Addresses, addresses_of, open_database, prepare
+from hub.app import addresses_of, open_database, prepare
 from hub.audit.leaf import By
 from hub.datasets import DATASETS
-from hub.db import owner_transaction
+from hub.db import Database
 from hub.demo import partners
 from hub.demo.boundaries import POLICIES, reference_file
 from hub.demo.partners import profile_client
@@ -55,7 +55,7 @@ def run(port: int, console: Console) -> None:
         database = open_database(settings, addresses)
         try:
             partners.set_up(database, settings)
-            _agreements(addresses)
+            _agreements(database)
             server = _serve(port, boundaries)
             _wait(settings.base_url, server)
             publish(settings.state_dir, str(organisations.get(database.writer, TORONTO.organisation).uid), console)
@@ -91,10 +91,9 @@ def _boundaries(state_dir: Path) -> Path:
     return path
 
 
-def _agreements(addresses: Addresses) -> None:
+def _agreements(database: Database) -> None:
     for path in sorted(POLICIES.glob("*.yaml")):
-        with owner_transaction(addresses.main) as tx:
-            load(tx, path, DATASETS, datetime.now(UTC), By(client="demo"))
+        load(database.agreements, path, DATASETS, datetime.now(UTC), By(client="demo"))
 
 
 def _serve(port: int, boundaries: Path) -> subprocess.Popen[bytes]:

@@ -6,8 +6,8 @@ whoever changes rules takes it alone, so no record is stored with the labels of 
 
 from hub.geo import cells_sql
 from hub.records import Record
-from hub.released import AUDITOR, PATHS, READER, WRITER, context_sql, view_sql
-from hub.sharing.labels import SQL_TYPES, alike_sql, label_parameters, label_sql, labels_of, rules_sql, tested_sql
+from hub.released import AGREEMENTS, AUDITOR, PATHS, READER, WRITER, context_sql, view_sql
+from hub.sharing.labels import SQL_TYPES, alike_sql, label_sql, labels_of, rules_sql, tested_sql
 from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_column, sealed_fields
 
 WRITING = ("known", "known_id", "lock", "store", "withdraw", "receipts")
@@ -181,19 +181,25 @@ end $$;
 
 
 def _relabel_sql(name: str, dataset: type[Record]) -> str:
-    label = ", ".join(f"i.{n}" for n, _ in label_parameters(dataset))
+    labels = labels_of(name, dataset, "i.provider", lambda n: f"i.{n}", " and r.grant_id = any(p_adds)")
+    changed = f"(i.released operator(public.-) p_takes) operator(public.|) (select {labels})"
     return f"""
--- Puts the labels of new grants on a provider's records and takes those of old ones off; gives the number of records touched.
-create function {SCHEMA}.{name}_relabel(p_provider int, p_new int[], p_old int[]) returns bigint
+-- One batch of a relabelling: of the next p_count records after (p_k2, p_id), in page order, those of the provider get the labels of the
+-- clauses p_adds and lose those of p_takes. Gives how far it came (null: at the end) and the number of records touched. Only records that
+-- change are locked, in the order of their ids as the store locks them, and labelled by what they hold then.
+create function {SCHEMA}.{name}_relabel(p_provider int, p_adds int[], p_takes int[], p_k2 int, p_id uuid, p_count int,
+  out reached_k2 int, out reached_id uuid, out touched bigint)
 language plpgsql volatile {DEFINER} as $$
-declare touched bigint;
+declare ids uuid[];
 begin
-  update {SCHEMA}.{name} t set released = (t.released operator(public.-) p_old) operator(public.|) l.labels
-  from (select i.id, {SCHEMA}.{name}_label(p_new, i.provider, {label}) as labels
-        from {SCHEMA}.{name} i where i.provider = p_provider) l
-  where t.id = l.id and (l.labels <> '{{}}' or t.released operator(public.&&) p_old);
+  with batch as materialized (select * from {SCHEMA}.{name} i where (i.k2, i.id) > (p_k2, p_id) order by i.k2, i.id limit p_count),
+  reached as (select b.k2, b.id from batch b order by b.k2 desc, b.id desc limit 1)
+  select r.k2, r.id, array(select i.id from batch i where i.provider = p_provider and {changed} <> i.released)
+  into reached_k2, reached_id, ids from (select 1) one left join reached r on true;
+  perform from {SCHEMA}.{name} i where i.id = any(ids) order by i.id for update;
+  update {SCHEMA}.{name} t set released = l.released
+  from (select i.id, {changed} as released from {SCHEMA}.{name} i where i.id = any(ids)) l where t.id = l.id;
   get diagnostics touched = row_count;
-  return touched;
 end $$;
 """
 
@@ -238,4 +244,6 @@ grant select on {views} to {READER};
 grant execute on function {SCHEMA}.{name}_ctx to {READER};
 grant execute on function {", ".join(f"{SCHEMA}.{name}_{f}" for f in WRITING)} to {WRITER};
 grant execute on function {SCHEMA}.{name}_revisions to {AUDITOR};
+grant execute on function {SCHEMA}.{name}_relabel to {AGREEMENTS};
+grant select, insert, delete on {SCHEMA}.{name}_rules to {AGREEMENTS};
 """

@@ -27,7 +27,7 @@ from hub.app import Addresses, assemble, open_database, prepare
 from hub.audit.leaf import By
 from hub.datasets import DATASETS
 from hub.datasets.incidents import Category, Incident, Status
-from hub.db import owner_transaction, secret_file
+from hub.db import secret_file
 from hub.geo import Point, cell
 from hub.identity import clients, new_key, organisations
 from hub.settings import Settings
@@ -98,9 +98,9 @@ def fresh_hub(setting: Setting, name: str) -> tuple[Addresses, Settings]:
     database = open_database(settings, addresses)
     try:
         _partners(database.writer, settings.state_dir)
+        _agreements(database.agreements, settings.state_dir)
     finally:
         database.dispose()
-    _agreements(addresses, settings.state_dir)
     return addresses, settings
 
 
@@ -239,7 +239,7 @@ def _partners(engine: sa.Engine, state: Path) -> None:
             clients.add(engine, slug, slug, key.with_name(key.name + ".pub").read_bytes(), scopes)
 
 
-def _agreements(addresses: Addresses, folder: Path) -> None:
+def _agreements(engine: sa.Engine, folder: Path) -> None:
     """One grant over everything; six grants over everything; six that see 15 %; four that see 1 %; 40 of others (about 4 labels a row)."""
     names = [str(c) for c in Category]
     everything = [_grant("all", "everything")]
@@ -251,13 +251,13 @@ def _agreements(addresses: Addresses, folder: Path) -> None:
         _grant(f"g{n}", [_one("category", names[7]), _one("severity", 3), _one("status", str(list(Status)[n]))], 1_600 + n)
         for n in range(4)
     ]
-    _load(addresses, folder, "everything", everything)
-    _load(addresses, folder, "six", six)
-    _load(addresses, folder, "fifteen", fifteen)
-    _load(addresses, folder, "one", one)
+    _load(engine, folder, "everything", everything)
+    _load(engine, folder, "six", six)
+    _load(engine, folder, "fifteen", fifteen)
+    _load(engine, folder, "one", one)
     for n in range(20):
         grants = [_grant(f"g{m}", [_one("category", names[(n + 7 * m) % 20])]) for m in range(2)]
-        _load(addresses, folder, f"other-{n:02d}", grants)
+        _load(engine, folder, f"other-{n:02d}", grants)
 
 
 def _one(field: str, *values: str | int) -> dict[str, object]:
@@ -278,7 +278,7 @@ def _grant(name: str, where: object, lookback_days: int | None = None) -> dict[s
     }
 
 
-def _load(addresses: Addresses, folder: Path, consumer: str, grants: list[dict[str, object]]) -> None:
+def _load(engine: sa.Engine, folder: Path, consumer: str, grants: list[dict[str, object]]) -> None:
     day = datetime(2024, 1, 1).date()
     path = folder / f"{consumer}.yaml"
     yaml = YAML(typ="safe", pure=True)
@@ -297,5 +297,4 @@ def _load(addresses: Addresses, folder: Path, consumer: str, grants: list[dict[s
             },
             file,
         )
-    with owner_transaction(addresses.main) as tx:
-        load(tx, path, DATASETS, datetime.now(UTC), By(client="bench"))
+    load(engine, path, DATASETS, datetime.now(UTC), By(client="bench"))

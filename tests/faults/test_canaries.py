@@ -59,7 +59,7 @@ def test_no_key_is_anywhere(scene: Scene) -> None:
     place = Incident.named("place")[0]
     coordinates = opens(scene.where, keys, "place_sealed", place.cls, place.number)
     secrets = read_secrets(scene.where.settings.state_dir)
-    roles = {role: secrets.password(role).encode() for role in ("hub_reader", "hub_writer", "hub_auditor", "hub_keys")}
+    roles = {role: secrets.password(role).encode() for role in ("hub_reader", "hub_writer", "hub_auditor", "hub_agreements", "hub_keys")}
     localdb.stop(scene.where.main)
     assert all(find(scene.needles, str(point).encode()) == {"longitude", "latitude"} for point in coordinates)  # these are the keys
     assert {"root key", "KEK 1"} < keys.keys()

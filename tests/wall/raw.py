@@ -14,7 +14,7 @@ from hub.sharing.live import LiveGrant, Policies
 from tests.world import World
 
 INCIDENT = DATASETS["incidents"]
-ENGINES = {"hub_reader": "reader", "hub_writer": "writer", "hub_auditor": "auditor", "hub_keys": "keys"}
+ENGINES = {"hub_reader": "reader", "hub_writer": "writer", "hub_auditor": "auditor", "hub_agreements": "agreements", "hub_keys": "keys"}
 
 
 @contextmanager

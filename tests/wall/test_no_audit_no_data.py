@@ -97,8 +97,8 @@ def _trigger(body: str, when: str = "trigger fault before insert on hub.audit_le
 LATE = "constraint trigger fault after insert on hub.audit_leaves deferrable initially deferred for each row"
 FAULTS: dict[str, tuple[str, str]] = {
     "it may not be written": (
-        "revoke execute on function hub.audit_append from hub_reader, hub_writer, hub_auditor",
-        "grant execute on function hub.audit_append to hub_reader, hub_writer, hub_auditor",
+        "revoke execute on function hub.audit_append from hub_reader, hub_writer, hub_auditor, hub_agreements",
+        "grant execute on function hub.audit_append to hub_reader, hub_writer, hub_auditor, hub_agreements",
     ),
     "the disk is full": _trigger("raise exception 'no room' using errcode = '53100';"),
     "it raises something else": _trigger("raise exception 'something else';"),

@@ -13,7 +13,7 @@ from hub.sharing.stored import WRITING
 from tests.wall.raw import ENGINES, rows, session
 from tests.world import World, feature, grant
 
-HUB_ROLES = ("hub_reader", "hub_writer", "hub_auditor")
+HUB_ROLES = ("hub_reader", "hub_writer", "hub_auditor", "hub_agreements")
 TABLES = {
     "hub_reader": {(f"{name}_{path}", "SELECT") for name in DATASETS for path in PATHS},
     "hub_writer": {
@@ -32,6 +32,14 @@ TABLES = {
         *(("shared_maps", right) for right in ("SELECT", "INSERT", "DELETE")),
     },
     "hub_auditor": {("audit_leaves", "SELECT"), ("organisations", "SELECT")},
+    "hub_agreements": {
+        *((table, right) for table in ("mous", "grants", "mou_areas") for right in ("SELECT", "INSERT")),
+        ("organisations", "SELECT"),
+        ("mous", "UPDATE"),
+        *(("policy_epoch", right) for right in ("SELECT", "UPDATE")),
+        *(("mou_work", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
+        *((f"{name}_rules", right) for name in DATASETS for right in ("SELECT", "INSERT", "DELETE")),
+    },
     "hub_keys": set(),
 }
 FUNCTIONS = {
@@ -62,6 +70,7 @@ FUNCTIONS = {
         "leaf_terms",
         *(f"{name}_revisions" for name in DATASETS),
     },
+    "hub_agreements": {"audit_append", *(f"{name}_relabel" for name in DATASETS)},
     "hub_keys": set(),
 }
 KEYS_TABLES = {("kek", "SELECT"), ("kek", "INSERT"), *(("dek", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE"))}

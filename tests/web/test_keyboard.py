@@ -67,8 +67,9 @@ def signed_in(keys: Keys, scene: Scene) -> None:
 
 def purpose_chosen(keys: Keys) -> None:
     page = keys.page
+    page.wait_for_load_state()
     keys.press("Tab", "Enter")  # over the head of the page
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
     keys.fill(page.get_by_label("Case reference"), CASE)
     keys.enter(page.get_by_role("button", name=re.compile("Choose this purpose.*prevention")))
     ready(page, "90 incidents")

@@ -1,0 +1,157 @@
+"""A version of an MOU comes into force while everybody reads and writes; until the switch the version before serves.
+
+    begin    its rules are added while nobody stores (advisory lock 2, briefly): what is stored from now on has its labels too
+    label    records that were there before get them, batch by batch; each batch commits with how far it came
+    switch   one transaction: this version is active, the one before superseded, the step in the log, the policy epoch raised once
+             every disclosure that has begun is in the log (advisory lock 1)
+    sweep    rules of the version before go, then its labels, batch by batch
+
+Nothing opens before the switch, and nothing of the version before after it: only clauses of active versions are live. Whatever was cut
+off, even by kill -9, goes on from the last batch, in any process; two that work at it take turns (docs/decisions/0018).
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+import shapely
+from sqlalchemy import Engine
+
+from hub.agreements.rules import insert_rules
+from hub.audit.leaf import By, Event, Share, event_id
+from hub.audit.log import append
+from hub.db import Transaction, transaction
+from hub.policy.mou import Mou
+from hub.records import Record
+
+BATCH = 5_000  # records looked at in one transaction: a fraction of a second
+_NEXT = "select dataset, provider, adds, takes, k2, id from hub.mou_work where mou_id = %s and not done order by dataset limit 1 for update"
+_TOLD = """
+select m.mou, m.version, m.sha256, o.slug, m.ordered_by, array(select g.name from hub.grants g where g.mou_id = m.id order by g.id)
+from hub.mous m join hub.organisations o on o.id = m.provider where m.id = %s"""
+
+
+class Activation:
+    """Brings versions into force; safe to use from several processes. `engine` is that of hub_agreements."""
+
+    def __init__(self, engine: Engine, datasets: Mapping[str, type[Record]]) -> None:
+        self._engine = engine
+        self._datasets = datasets
+        self._names = {dataset.number: name for name, dataset in datasets.items()}
+
+    def begin(self, tx: Transaction, mou_id: int, mou: Mou, provider: int, areas: Mapping[str, shapely.Geometry], by: By) -> None:
+        """Adds the rules of a version that is there in the state `activating`. `tx` holds lock 2; the caller commits."""
+        for name, clauses in insert_rules(tx, mou_id, mou, provider, areas, self._datasets).items():
+            self._order(tx, mou_id, name, provider, clauses, [])
+        tx.rows("update hub.mous set ordered_by = %s::jsonb where id = %s", (orjson.dumps(by.member()).decode(), mou_id))
+
+    def finish(self, mou_id: int, now: datetime) -> int:
+        """Labels, switches and sweeps; gives the number of records that got labels. What is done already is not done again."""
+        labelled = self._work(mou_id)
+        for former in self._switch(mou_id, now):
+            self.sweep(former)
+        return labelled
+
+    def sweep(self, mou_id: int) -> None:
+        """Takes the labels of a version off that is no longer active."""
+        self._drop_rules(mou_id)
+        self._work(mou_id)
+
+    def unfinished(self) -> list[tuple[int, bool]]:
+        """Versions that something is to be done for, and whether they are yet to come into force."""
+        with transaction(self._engine) as tx:
+            return tx.rows(
+                "select m.id, m.state = 'activating' from hub.mous m where m.state = 'activating'"
+                " or exists (select from hub.mou_work w where w.mou_id = m.id and not w.done) order by m.id"
+            )
+
+    def resume(self, now: datetime) -> int:
+        """Finishes what was cut off; gives how many versions that were."""
+        found = self.unfinished()
+        for mou_id, coming in found:
+            if coming:
+                self.finish(mou_id, now)
+            else:
+                self.sweep(mou_id)
+        return len(found)
+
+    def _order(self, tx: Transaction, mou_id: int, name: str, provider: int, adds: list[int], takes: list[int]) -> None:
+        tx.rows(
+            "insert into hub.mou_work (mou_id, dataset, provider, adds, takes) values (%s, %s, %s, %s::int[], %s::int[])"
+            " on conflict (mou_id, dataset) do update set adds = excluded.adds, takes = excluded.takes, k2 = default, id = default,"
+            " touched = 0, done = false",
+            (mou_id, self._datasets[name].number, provider, adds, takes),
+        )
+
+    def _work(self, mou_id: int) -> int:
+        """Every batch that is left; gives the number of records touched, by former attempts too."""
+        with transaction(self._engine) as tx:
+            while self._batch(tx, mou_id):
+                pass
+            return int(tx.rows("select coalesce(sum(touched), 0) from hub.mou_work where mou_id = %s", (mou_id,))[0][0])
+
+    def _batch(self, tx: Transaction, mou_id: int) -> bool:
+        """One batch and its position, committed together; false when there is none left. Another process waits for the row."""
+        found = tx.rows(f"begin; {_NEXT}", (mou_id,))
+        if not found:
+            tx.rows("commit")
+            return False
+        number, provider, adds, takes, k2, record = found[0]
+        k2, record, touched = tx.rows(
+            f"select * from hub.{self._names[number]}_relabel(%s, %s::int[], %s::int[], %s, %s, %s)",
+            (provider, adds, takes, k2, record, BATCH),
+        )[0]
+        to, values = ("done = true", ()) if record is None else ("k2 = %s, id = %s", (k2, record))
+        tx.rows(
+            f"update hub.mou_work set {to}, touched = touched + %s where mou_id = %s and dataset = %s; commit",
+            (*values, touched, mou_id, number),
+        )
+        return True
+
+    def _switch(self, mou_id: int, now: datetime) -> list[int]:
+        """The version becomes active, those before it superseded: gives these. Nothing if it is no longer coming into force."""
+        with transaction(self._engine) as tx:
+            changed = tx.rows("begin; update hub.mous set state = 'active' where id = %s and state = 'activating' returning mou", (mou_id,))
+            if not changed:
+                tx.rows("rollback")
+                return []
+            former = [
+                n
+                for (n,) in tx.rows(
+                    "update hub.mous set state = 'superseded' where mou = %s and id <> %s and state = 'active' returning id",
+                    (changed[0][0], mou_id),
+                )
+            ]
+            for number in former:
+                self._order_sweep(tx, number)
+            self._log(tx, mou_id, now)
+            tx.rows("select pg_advisory_xact_lock(7201, 1)")
+            tx.rows("update hub.policy_epoch set epoch = epoch + 1; commit")
+            return former
+
+    def _order_sweep(self, tx: Transaction, mou_id: int) -> None:
+        clauses: dict[str, list[int]] = {}
+        for dataset, number in tx.rows("select dataset, id from hub.grants where mou_id = %s order by id", (mou_id,)):
+            clauses.setdefault(self._names[dataset], []).append(number)
+        provider = tx.rows("select provider from hub.mous where id = %s", (mou_id,))[0][0]
+        for name, numbers in clauses.items():
+            self._order(tx, mou_id, name, provider, [], numbers)
+
+    def _drop_rules(self, mou_id: int) -> None:
+        with transaction(self._engine) as tx:
+            tx.rows("begin; select pg_advisory_xact_lock(7201, 2)")
+            for name in self._datasets:
+                tx.rows(f"delete from hub.{name}_rules where grant_id in (select id from hub.grants where mou_id = %s)", (mou_id,))
+            tx.rows("commit")
+
+    def _log(self, tx: Transaction, mou_id: int, now: datetime) -> None:
+        mou, version, digest, provider, by, names = tx.rows(_TOLD, (mou_id,))[0]
+        event = Event(event_id(now, os.urandom(10)), "mou-loaded", now, _by(by), "permit")
+        append(tx, event, [Share(provider, [{"mou": mou, "version": version, "sha256": digest, "grants": names}])])
+
+
+def _by(member: Mapping[str, Any]) -> By:
+    """Who, from the form that a leaf has it in."""
+    return By(*(member.get(name) for name in ("organisation", "client", "session", "from", "person")))

@@ -1,0 +1,90 @@
+"""The rules of an MOU version: its clauses as rows that PostgreSQL decides by. A rule opens nothing until its MOU is active."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import shapely
+
+from hub.db import Transaction
+from hub.policy.clauses import Grant
+from hub.policy.conditions import Condition, Within
+from hub.policy.mou import Mou
+from hub.policy.treatments import WITHHOLD
+from hub.records import Record
+from hub.sharing.labels import rule_columns
+
+
+def insert_rules(
+    tx: Transaction,
+    mou_id: int,
+    mou: Mou,
+    provider: int,
+    areas: Mapping[str, shapely.Geometry],
+    datasets: Mapping[str, type[Record]],
+) -> dict[str, list[int]]:
+    """Adds the grants of a version and their rules; gives the new ids by dataset. Whoever calls it keeps stores away (lock 2)."""
+    added: dict[str, list[int]] = {}
+    for grant in mou.grants:
+        dataset = datasets[grant.dataset]
+        number = _insert_grant(tx, mou_id, grant, dataset)
+        _insert_rule(tx, number, provider, grant, dataset, areas)
+        added.setdefault(grant.dataset, []).append(number)
+    return added
+
+
+def keep_areas(tx: Transaction, mou_id: int, mou: Mou, areas: Mapping[str, shapely.Geometry]) -> None:
+    """Keeps each jurisdiction as it is now, beside the hash that pins it, for maps of the agreement; what is kept already stays."""
+    for name, pinned in mou.jurisdictions.items():
+        tx.rows(
+            "insert into hub.mou_areas (mou_id, name, sha256, area) values (%s, %s, %s, %s::public.geometry) on conflict do nothing",
+            (mou_id, name, pinned.sha256, _ewkb(areas[name])),
+        )
+
+
+def _insert_grant(tx: Transaction, mou_id: int, grant: Grant, dataset: type[Record]) -> int:
+    fields = {name: str(t) for name, t in grant.fields.items() if t != WITHHOLD}
+    spans = [None if s is None else int(s.total_seconds()) for s in (grant.occurred.lookback, grant.occurred.embargo)]
+    number: int = tx.rows(
+        "insert into hub.grants (mou_id, name, dataset, purposes, actions, fields, lookback_s, embargo_s, case_required) "
+        "values (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s) returning id",
+        (
+            mou_id,
+            grant.id,
+            dataset.number,
+            list(grant.purposes),
+            list(grant.actions),
+            orjson.dumps(fields).decode(),
+            *spans,
+            grant.needs_case,
+        ),
+    )[0][0]
+    return number
+
+
+def _insert_rule(
+    tx: Transaction, number: int, provider: int, grant: Grant, dataset: type[Record], areas: Mapping[str, shapely.Geometry]
+) -> None:
+    merged: dict[tuple[str, str], Condition] = {}
+    for condition in grant.where:
+        key = (condition.field, condition.word)
+        merged[key] = merged[key].both(condition) if key in merged else condition
+    place = grant.treatment(dataset.named("place")[0].name)
+    columns, values = ["grant_id", "provider", "grid_m"], [number, provider, None if place == WITHHOLD else place.grid_m]
+    marks = ["%s", "%s", "%s"]
+    for field, kind in rule_columns(dataset):
+        if (found := merged.get((field.name, kind.word))) is not None:
+            columns.append(kind.column(field))
+            values.append(_argument(found, areas))
+            marks.append(f"%s::{kind.column_types[field.kind]}")
+    tx.rows(f"insert into hub.{grant.dataset}_rules ({', '.join(columns)}) values ({', '.join(marks)})", values)
+
+
+def _argument(condition: Condition, areas: Mapping[str, shapely.Geometry]) -> Any:
+    if isinstance(condition, Within):
+        return [_ewkb(areas[name]) for name in condition.argument]
+    return list(condition.argument) if isinstance(condition.argument, tuple) else condition.argument
+
+
+def _ewkb(area: shapely.Geometry) -> str:
+    return str(shapely.to_wkb(shapely.set_srid(area, 4326), hex=True, include_srid=True))
