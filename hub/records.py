@@ -15,6 +15,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from hub.geo import Point
 
+WINDOW_FIELD = "occurred_at"  # of every dataset: what look-back and embargo test
 SEALED_CLASSES = {"identity": 1, "contact": 2, "case": 3, "location": 4}
 Kind = Literal["text", "number", "time", "place", "sealed"]
 
@@ -187,6 +188,7 @@ def distinct_numbers(datasets: list[type[Record]]) -> None:
 
 __all__ = [
     "SEALED_CLASSES",
+    "WINDOW_FIELD",
     "CatalogueError",
     "Clear",
     "Field",

@@ -15,7 +15,7 @@ scan, time every record, the cell masked like everything else; `time` reads a ra
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hub.records import Field, Record
+from hub.records import WINDOW_FIELD, Field, Record
 from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_column, sealed_fields
 
 EXACT_M = 0  # `place_grid_m` of a record whose exact point is granted: seen at 100 m, opened in what is returned
@@ -43,13 +43,21 @@ def slots(dataset: type[Record]) -> Iterator[Slot]:
             yield from (Slot(f"{field.name}_{unit}", field.name, f"round_to:{iso}") for iso, unit in ROUNDINGS.items())
 
 
+def refusable(dataset: type[Record]) -> tuple[Field, ...]:
+    """The fields that can be refused alone: each has a member `<field>_held` in the context, with the ids of the refusals that hold it
+    back. Not the time that windows test: they would still tell it.
+    """
+    return tuple(f for f in sorted(dataset.fields, key=lambda f: f.number) if f.name != WINDOW_FIELD)
+
+
 def context_sql(name: str, dataset: type[Record]) -> str:
     """The context type of a dataset and the function that verifies and gives it."""
     members = "".join(f",\n  {slot.name} int[]" for slot in slots(dataset))
+    members += "".join(f",\n  {field.name}_held int[]" for field in refusable(dataset))
     return f"""
 create type {SCHEMA}.{name}_context as (
   grants int[], since timestamptz[], until timestamptz[], windowed int[],
-  keys bigint[], t_lo timestamptz, t_hi timestamptz{members});
+  keys bigint[], t_lo timestamptz, t_hi timestamptz, refused int[], held int[]{members});
 
 create function {SCHEMA}.{name}_ctx() returns {SCHEMA}.{name}_context
 language plpgsql stable security definer set search_path = pg_catalog, {SCHEMA}, public, pg_temp as $$
@@ -65,25 +73,29 @@ def view_sql(name: str, dataset: type[Record], path: str) -> str:
     """The text of one access path. Pitfalls it avoids, each measured: ORDER BY must be inside (a barrier view never sees the
     outer one); the label test hides in coalesce(), else the planner believes that 0.5 % of rows pass; OFFSET 0 keeps the grants
     of a row computed once per row and not once per column; windows are asked only where a grant with one is on the record; the
-    test of the context comes first, so that a hidden record and an absent one cost the same.
+    test of the context comes first, so that a hidden record and an absent one cost the same. A refusal of whole records (`refused`)
+    leaves a record no grant; one of fields (`held`) closes them whatever grants release. Where none holds, `e.held` is null and no
+    column asks for more.
     """
     placed = path in ("page", "seek")
     columns = ["i.id", "i.revision_no", "i.rev", "i.provider"]
     if path != "placeless":
         columns += ["i.k2" if placed else "case when p.tier is not null then i.k2 end as k2"]
     columns += list(_masked(dataset))
-    columns += ["e.grants"]
+    columns += ["case when e.held is null then e.grants else e.grants operator(public.|) e.held end as grants"]
     where, order = _access(path)
     return f"""
 create view {SCHEMA}.{name}_{path} with (security_barrier) as
 with c as materialized (select * from {SCHEMA}.{name}_ctx())
 select {", ".join(columns)}
 from {SCHEMA}.{name} i
-cross join lateral (select case when i.released operator(public.&&) (select windowed from c) then array(
+cross join lateral (select case when i.released operator(public.&&) (select refused from c) then '{{}}'
+  when i.released operator(public.&&) (select windowed from c) then array(
     select g from unnest(i.released operator(public.&) (select grants from c)) g
     where i.occurred_at >= (select since from c)[public.idx((select grants from c), g)]
       and i.occurred_at < (select until from c)[public.idx((select grants from c), g)])
-  else i.released operator(public.&) (select grants from c) end as grants offset 0) e
+  else i.released operator(public.&) (select grants from c) end as grants,
+  nullif(i.released operator(public.&) (select held from c), '{{}}') as held offset 0) e
 cross join lateral (select {_tier(dataset)} as tier offset 0) p
 where (select grants is not null from c)
   and coalesce(i.released operator(public.&&) (select grants from c), false)
@@ -106,13 +118,23 @@ def _released_by(slot: str) -> str:
     return f"e.grants operator(public.&&) (select {slot} from c)"
 
 
+def _held(field: str) -> str:
+    return f"e.held operator(public.&&) (select {field}_held from c)"
+
+
+def _open(field: Field, treatments: str) -> str:
+    """`treatments` are the branches of a CASE; a refusal of the field comes before them."""
+    held = "" if field.name == WINDOW_FIELD else f" when {_held(field.name)} then null"
+    return f"case{held} {treatments} end"
+
+
 def _place(dataset: type[Record]) -> Field:
     return dataset.named("place")[0]
 
 
 def _tier(dataset: type[Record]) -> str:
     place = _place(dataset).name
-    cases = [f"when {_released_by(f'{place}_clear')} then {EXACT_M}"]
+    cases = [f"when {_held(place)} then null when {_released_by(f'{place}_clear')} then {EXACT_M}"]
     cases += [f"when {_released_by(f'{place}_{m}')} then {m}" for m in CELL_COLUMNS]
     return f"case {' '.join(cases)} end"
 
@@ -128,19 +150,19 @@ def _masked(dataset: type[Record]) -> Iterator[str]:
             yield _time(field)
             yield _time_treatment(field)
         else:
-            yield f"case when {_released_by(f'{field.name}_clear')} then i.{field.name} end as {field.name}"
+            yield _open(field, f"when {_released_by(f'{field.name}_clear')} then i.{field.name}") + f" as {field.name}"
     for field in sealed_fields(dataset):
         column = sealed_column(field)
-        yield f"case when {_released_by(f'{field.name}_clear')} then i.{column} end as {column}"
+        yield _open(field, f"when {_released_by(f'{field.name}_clear')} then i.{column}") + f" as {column}"
 
 
 def _time(field: Field) -> str:
     cut = "".join(
         f" when {_released_by(f'{field.name}_{unit}')} then date_trunc('{unit}', i.{field.name}, 'UTC')" for unit in ROUNDINGS.values()
     )
-    return f"case when {_released_by(f'{field.name}_clear')} then i.{field.name}{cut} end as {field.name}"
+    return _open(field, f"when {_released_by(f'{field.name}_clear')} then i.{field.name}{cut}") + f" as {field.name}"
 
 
 def _time_treatment(field: Field) -> str:
     cut = "".join(f" when {_released_by(f'{field.name}_{unit}')} then '{iso}'" for iso, unit in ROUNDINGS.items())
-    return f"case when {_released_by(f'{field.name}_clear')} then null{cut} end as {field.name}_round_to"
+    return _open(field, f"when {_released_by(f'{field.name}_clear')} then null{cut}") + f" as {field.name}_round_to"

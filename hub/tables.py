@@ -106,6 +106,16 @@ grants = sa.Table(
     sa.Column("case_required", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("mou_id", "name"),
 )
+refusals = sa.Table(  # ids count down from -1: labels hold those of grants too
+    "refusals",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(start=-1, increment=-1), primary_key=True),
+    sa.Column("mou_id", sa.Integer, sa.ForeignKey(mous.c.id), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("dataset", sa.SmallInteger, nullable=False),
+    sa.Column("fields", pg.ARRAY(sa.Text)),  # null: whole records
+    sa.UniqueConstraint("mou_id", "name"),
+)
 mou_areas = sa.Table(  # the boundaries an MOU pins, as they were when it was loaded: for maps of agreements; rules have their own
     "mou_areas",
     metadata,

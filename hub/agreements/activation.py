@@ -28,6 +28,7 @@ from hub.records import Record
 
 BATCH = 5_000  # records looked at in one transaction: a fraction of a second
 _NEXT = "select dataset, provider, adds, takes, k2, id from hub.mou_work where mou_id = %s and not done order by dataset limit 1 for update"
+_CLAUSES = "select dataset, id from hub.grants where mou_id = %s union all select dataset, id from hub.refusals where mou_id = %s"
 _TOLD = """
 select m.mou, m.version, m.sha256, o.slug, m.ordered_by, array(select g.name from hub.grants g where g.mou_id = m.id order by g.id)
 from hub.mous m join hub.organisations o on o.id = m.provider where m.id = %s"""
@@ -133,7 +134,7 @@ class Activation:
 
     def _order_sweep(self, tx: Transaction, mou_id: int) -> None:
         clauses: dict[str, list[int]] = {}
-        for dataset, number in tx.rows("select dataset, id from hub.grants where mou_id = %s order by id", (mou_id,)):
+        for dataset, number in tx.rows(f"{_CLAUSES} order by id", (mou_id, mou_id)):
             clauses.setdefault(self._names[dataset], []).append(number)
         provider = tx.rows("select provider from hub.mous where id = %s", (mou_id,))[0][0]
         for name, numbers in clauses.items():
@@ -143,7 +144,7 @@ class Activation:
         with transaction(self._engine) as tx:
             tx.rows("begin; select pg_advisory_xact_lock(7201, 2)")
             for name in self._datasets:
-                tx.rows(f"delete from hub.{name}_rules where grant_id in (select id from hub.grants where mou_id = %s)", (mou_id,))
+                tx.rows(f"delete from hub.{name}_rules where clause in (select id from ({_CLAUSES}) c)", (mou_id, mou_id))
             tx.rows("commit")
 
     def _log(self, tx: Transaction, mou_id: int, now: datetime) -> None:

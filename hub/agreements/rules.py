@@ -7,9 +7,10 @@ import orjson
 import shapely
 
 from hub.db import Transaction
-from hub.policy.clauses import Grant
+from hub.policy.clauses import Clause, Grant, Refusal
 from hub.policy.conditions import Condition, Within
 from hub.policy.mou import Mou
+from hub.policy.refused import COARSEST_M, refused_area
 from hub.policy.treatments import WITHHOLD
 from hub.records import Record
 from hub.sharing.labels import rule_columns
@@ -23,13 +24,20 @@ def insert_rules(
     areas: Mapping[str, shapely.Geometry],
     datasets: Mapping[str, type[Record]],
 ) -> dict[str, list[int]]:
-    """Adds the grants of a version and their rules; gives the new ids by dataset. Whoever calls it keeps stores away (lock 2)."""
+    """Adds the clauses of a version and their rules; gives the new ids by dataset. Whoever calls it keeps stores away (lock 2)."""
     added: dict[str, list[int]] = {}
     for grant in mou.grants:
         dataset = datasets[grant.dataset]
         number = _insert_grant(tx, mou_id, grant, dataset)
-        _insert_rule(tx, number, provider, grant, dataset, areas)
+        place = grant.treatment(dataset.named("place")[0].name)
+        _insert_rule(tx, number, provider, grant, dataset, None if place == WITHHOLD else place.grid_m, areas)
         added.setdefault(grant.dataset, []).append(number)
+    wider = {name: refused_area(areas[name]) for name in dict.fromkeys(name for refusal in mou.refuse for name in refusal.areas)}
+    for refusal in mou.refuse:
+        dataset = datasets[refusal.dataset]
+        number = _insert_refusal(tx, mou_id, refusal, dataset)
+        _insert_rule(tx, number, provider, refusal, dataset, COARSEST_M, wider)
+        added.setdefault(refusal.dataset, []).append(number)
     return added
 
 
@@ -62,22 +70,36 @@ def _insert_grant(tx: Transaction, mou_id: int, grant: Grant, dataset: type[Reco
     return number
 
 
+def _insert_refusal(tx: Transaction, mou_id: int, refusal: Refusal, dataset: type[Record]) -> int:
+    number: int = tx.rows(
+        "insert into hub.refusals (mou_id, name, dataset, fields) values (%s, %s, %s, %s::text[]) returning id",
+        (mou_id, refusal.id, dataset.number, None if refusal.fields is None else list(refusal.fields)),
+    )[0][0]
+    return number
+
+
 def _insert_rule(
-    tx: Transaction, number: int, provider: int, grant: Grant, dataset: type[Record], areas: Mapping[str, shapely.Geometry]
+    tx: Transaction,
+    number: int,
+    provider: int,
+    clause: Clause,
+    dataset: type[Record],
+    grid_m: int | None,
+    areas: Mapping[str, shapely.Geometry],
 ) -> None:
+    """`grid_m`: where the clause tests a place; None: nowhere."""
     merged: dict[tuple[str, str], Condition] = {}
-    for condition in grant.where:
+    for condition in clause.where:
         key = (condition.field, condition.word)
         merged[key] = merged[key].both(condition) if key in merged else condition
-    place = grant.treatment(dataset.named("place")[0].name)
-    columns, values = ["grant_id", "provider", "grid_m"], [number, provider, None if place == WITHHOLD else place.grid_m]
+    columns, values = ["clause", "provider", "grid_m"], [number, provider, grid_m]
     marks = ["%s", "%s", "%s"]
     for field, kind in rule_columns(dataset):
         if (found := merged.get((field.name, kind.word))) is not None:
             columns.append(kind.column(field))
             values.append(_argument(found, areas))
             marks.append(f"%s::{kind.column_types[field.kind]}")
-    tx.rows(f"insert into hub.{grant.dataset}_rules ({', '.join(columns)}) values ({', '.join(marks)})", values)
+    tx.rows(f"insert into hub.{clause.dataset}_rules ({', '.join(columns)}) values ({', '.join(marks)})", values)
 
 
 def _argument(condition: Condition, areas: Mapping[str, shapely.Geometry]) -> Any:

@@ -8,7 +8,6 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from hub.policy.conditions import CONDITIONS, Condition, Within
 from hub.policy.treatments import WITHHOLD, Treatment
 from hub.policy.vocabulary import (
-    WINDOW_FIELD,
     Action,
     Dataset,
     Part,
@@ -21,8 +20,8 @@ from hub.policy.vocabulary import (
     suggestion,
     treatments,
 )
+from hub.records import WINDOW_FIELD, Record
 from hub.records import Field as CatalogueField
-from hub.records import Record
 
 REASONS = {  # pydantic's own words name Python's types
     "extra_forbidden": "is not a word of the MOU vocabulary",

@@ -189,7 +189,7 @@ def unbuilt(mou: Mou) -> list[Problem]:
     for n, grant in enumerate(mou.grants):
         found += [Problem(f"grants[{n}].duties", "the hub can't follow duties yet")] if grant.duties else []
         found += [Problem(f"grants[{n}].aggregates", "the hub can't give aggregates yet")] if grant.aggregates else []
-    return found + [Problem(f"refuse[{n}]", "the hub can't refuse yet") for n in range(len(mou.refuse))]
+    return found
 
 
 def _midnight(day: date) -> datetime:

@@ -14,8 +14,7 @@ from hub.policy.mou import Mou
 from hub.policy.own_tests import As, OwnTest, TestedRecord
 from hub.policy.refused import COARSEST_M, refused_area
 from hub.policy.treatments import WITHHOLD, Treatment, before, window
-from hub.policy.vocabulary import WINDOW_FIELD
-from hub.records import Record
+from hub.records import WINDOW_FIELD, Record
 
 Areas = Mapping[str, shapely.Geometry]
 NOON = timedelta(hours=12)

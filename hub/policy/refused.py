@@ -5,6 +5,7 @@ leave a part of the area open. Pure; (lon, lat) in degrees, WGS 84.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import shapely
 
@@ -13,16 +14,21 @@ from hub.geo import Cell, Point, cell, columns
 COARSEST_M = 2_000
 
 
+@lru_cache(maxsize=256)
 def refused_area(area: shapely.Geometry) -> shapely.Geometry:
     """`area` and every 2 km cell that it touches. The centre of a cell lies in the result exactly if the cell touches `area`."""
-    border = shapely.boundary(area)
+    return shapely.union_all([shapely.union_all([part, *_touched(part)]) for part in shapely.get_parts(area)])
+
+
+def _touched(part: shapely.Geometry) -> list[shapely.Geometry]:
+    """The cells that the border of one polygon touches."""
+    border = shapely.boundary(part)
     shapely.prepare(border)
-    touched = [box for row in _rows(area) for box in row if shapely.intersects(border, box)]
-    return shapely.union_all([area, *touched])
+    return [box for row in _rows(part) for box in row if shapely.intersects(border, box)]
 
 
 def _rows(area: shapely.Geometry) -> Iterator[list[shapely.Geometry]]:
-    """The cells of each 2 km row that may touch the area, as boxes."""
+    """The cells of each 2 km row that may touch the polygon, as boxes."""
     west, south, east, north = shapely.bounds(area)
     first, last = cell(Point(0.0, south), COARSEST_M).row, cell(Point(0.0, north), COARSEST_M).row
     for row in range(max(first - 1, 0), last + 1):

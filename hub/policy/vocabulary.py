@@ -14,7 +14,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, V
 from hub.policy.treatments import Treatment, read_treatment
 from hub.records import Field, Record
 
-WINDOW_FIELD = "occurred_at"  # what `occurred: {lookback, embargo}` tests
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$")]
 Purpose = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$", max_length=100)]
 Action = Literal["query", "subscribe", "export", "match"]

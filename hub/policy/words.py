@@ -9,12 +9,12 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
-from hub.policy.clauses import Grant, Window
+from hub.policy.clauses import Grant, Refusal, Window
 from hub.policy.conditions import AtLeast, AtMost, Condition, OneOf, Within
 from hub.policy.mou import Mou
 from hub.policy.treatments import WITHHOLD, Treatment
-from hub.policy.vocabulary import WINDOW_FIELD, Action
-from hub.records import Field, Record
+from hub.policy.vocabulary import Action
+from hub.records import WINDOW_FIELD, Field, Record
 
 FIELD_WORDS = {
     "external_id": "the provider's own number",
@@ -86,6 +86,23 @@ def explain(mou: Mou, grant: Grant, names: Mapping[str, str], dataset: type[Reco
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal in sentences. `records`: what each record meets, all of it."""
+
+    summary: str
+    records: tuple[str, ...]
+
+
+def explain_refusal(mou: Mou, refusal: Refusal, names: Mapping[str, str]) -> Refused:
+    provider, consumer = parties(mou, names)
+    what = "such records" if refusal.fields is None else f"{_listed([field_words(f) for f in refusal.fields], 'or')} of such records"
+    return Refused(
+        f"Whatever else is agreed, {provider} never shows {consumer} {what}: for no purpose, and under no other agreement of theirs.",
+        tuple(_refused_words(c) for c in refusal.where) or (f"Every one of {provider}'s {refusal.dataset}.",),
+    )
+
+
 def parties(mou: Mou, names: Mapping[str, str]) -> tuple[str, str]:
     """Provider and consumer by name."""
     return names.get(mou.parties.provider, mou.parties.provider), names.get(mou.parties.consumer, mou.parties.consumer)
@@ -151,7 +168,9 @@ def _bands(treatment: Treatment) -> list[str]:
 
 def condition_words(condition: Condition, grant: Grant) -> str:
     """What a record must meet, as a sentence."""
-    return CONDITION_WORDS[type(condition)](condition, grant)
+    if isinstance(condition, Within):
+        return _within(condition, grant)
+    return CONDITION_WORDS[type(condition)](condition)
 
 
 def window_words(window: Window, treatment: Treatment) -> str:
@@ -185,16 +204,16 @@ def day(at: date) -> str:
     return f"{at.day} {at:%B %Y}"
 
 
-def _one_of(condition: Condition, _grant: Grant) -> str:
+def _one_of(condition: Condition) -> str:
     values = [_value(condition.field, v) for v in condition.argument]
     return f"{_subject(condition)} is {_listed(values, 'or')}."
 
 
-def _at_most(condition: Condition, _grant: Grant) -> str:
+def _at_most(condition: Condition) -> str:
     return f"{_subject(condition)} is {condition.argument} or less."
 
 
-def _at_least(condition: Condition, _grant: Grant) -> str:
+def _at_least(condition: Condition) -> str:
     return f"{_subject(condition)} is {condition.argument} or more."
 
 
@@ -205,11 +224,22 @@ def _within(condition: Condition, grant: Grant) -> str:
     return f"{_subject(condition)} lies in {areas}: the centre of its {cell} cell is what counts."
 
 
-CONDITION_WORDS: dict[type[Condition], Callable[[Condition, Grant], str]] = {
+def _refused_words(condition: Condition) -> str:
+    """A refusal tests no grant's cell: it reaches whole 2 km cells."""
+    if not isinstance(condition, Within):
+        return CONDITION_WORDS[type(condition)](condition)
+    names, one = _listed(condition.argument), len(condition.argument) == 1
+    return (
+        f"{_subject(condition)} lies in a 2 km cell that the area {names} touches."
+        if one
+        else (f"{_subject(condition)} lies in a 2 km cell that each of the areas {names} touches.")
+    )
+
+
+CONDITION_WORDS: dict[type[Condition], Callable[[Condition], str]] = {  # `within` depends on the clause it is in
     OneOf: _one_of,
     AtMost: _at_most,
     AtLeast: _at_least,
-    Within: _within,
 }
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hub.policy.treatments import window as bounds
-from hub.policy.vocabulary import WINDOW_FIELD
-from hub.records import Record
-from hub.released import slots
-from hub.sharing.live import LiveGrant
+from hub.records import WINDOW_FIELD, Record
+from hub.released import refusable, slots
+from hub.sharing.live import LiveGrant, LiveRefusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +42,17 @@ def seal(
     organisation: int,
     purpose: str,
     grants: Sequence[LiveGrant],
+    refusals: Sequence[LiveRefusal],
     ttl_s: int,
     reach: Reach,
     released: str | None = None,
 ) -> str:
-    """The sealed context of one transaction, as `hub.enter` takes it. It ends after `ttl_s`, or with the first MOU that does.
-    `released` is what `releases` makes of the same grants, where that is known already.
+    """The sealed context of one transaction, as `hub.enter` takes it. It ends after `ttl_s`, or with the first MOU that does, or when
+    one begins that refuses something. `released` is what `releases` makes of the same grants, where that is known already.
     """
-    ends = min([admitted.wall + timedelta(seconds=ttl_s), *(g.until for g in grants)])
+    now = admitted.wall
+    ends = min([now + timedelta(seconds=ttl_s), *(g.until for g in grants), *(r.since for r in refusals if r.since > now)])
+    holding = [r for r in refusals if r.since <= now]
     head = "|".join(
         map(
             str,
@@ -65,11 +67,11 @@ def seal(
             ),
         )
     )
-    text = f"{head}\n{body(grants, released or releases(dataset, grants), admitted.wall, reach)}"
+    text = f"{head}\n{body(grants, released or releases(dataset, grants), holds(dataset, holding), now, reach)}"
     return hmac.digest(key, text.encode(), "sha256").hex() + text
 
 
-def body(grants: Sequence[LiveGrant], released: str, now: datetime, reach: Reach) -> str:
+def body(grants: Sequence[LiveGrant], released: str, held: tuple[str, str], now: datetime, reach: Reach) -> str:
     """The context type as a composite literal. Bounds of a window lie on the grant's own time grid, which makes the test of
     the stored time the same as a test of the released one: a record is shown only when its whole released hour (or day) is
     inside the window (docs/decisions/0005).
@@ -84,12 +86,21 @@ def body(grants: Sequence[LiveGrant], released: str, now: datetime, reach: Reach
         _instant(reach.since, "-infinity"),
         _instant(reach.until, "infinity"),
     ]
-    return f"({','.join(members)},{released})"
+    whole, fields = held
+    return f"({','.join(members)},{whole},{released},{fields})"
 
 
 def releases(dataset: type[Record], grants: Sequence[LiveGrant]) -> str:
     """The members of the context type that say which grant releases what: the same as long as the grants are."""
     return ",".join(_array(str(g.id) for g in grants if str(g.treatment(s.field)) == s.treatment) for s in slots(dataset))
+
+
+def holds(dataset: type[Record], refusals: Sequence[LiveRefusal]) -> tuple[str, str]:
+    """The members that say which refusals hold: those of whole records and of fields; and by which of them each field is held back."""
+    whole = _array(str(r.id) for r in refusals if r.fields is None)
+    parts = [r for r in refusals if r.fields is not None]
+    held = [_array(str(r.id) for r in parts if r.holds_back(f.name)) for f in refusable(dataset)]
+    return f"{whole},{_array(str(r.id) for r in parts)}", ",".join(held)
 
 
 ALWAYS = ("-infinity", "infinity")

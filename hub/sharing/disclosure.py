@@ -17,7 +17,7 @@ from hub.crypto.keyring import HUB, Keyring, Opening
 from hub.db import Transaction
 from hub.policy.treatments import WITHHOLD, Treatment
 from hub.records import Field, Record
-from hub.sharing.live import LiveGrant, Policy
+from hub.sharing.live import LiveRefusal, Policy
 from hub.sharing.paths import Query
 from hub.sharing.reader import Reader
 from hub.sharing.statements import Shape
@@ -25,13 +25,15 @@ from hub.sharing.statements import Shape
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a released view, as hub/sharing/statements.py selects it: masked, with the live grants that release it."""
+    """A row of a released view, as hub/sharing/statements.py selects it: masked, with the live grants that release it and the refusals
+    that hold some of its fields back (`clauses`).
+    """
 
     id: str
     provider: int
     revision_no: int
     rev: int
-    grants: tuple[int, ...]
+    clauses: tuple[int, ...]
     head: str
     ciphers: Sequence[Any]
     k2: int | None
@@ -106,7 +108,7 @@ class Writer:
         found = []
         for provider, group in groupby(sorted(rows, key=lambda r: r.provider), key=lambda r: r.provider):
             own = list(group)
-            sets = {r.grants for r in own}
+            sets = {r.clauses for r in own}
             more = {"fields": _treatments(policy, sets)}
             found.append(Share(policy.names[provider], cited(policy, sets), [r.revision_no for r in own], more))
         return found
@@ -141,28 +143,31 @@ class Writer:
 
 
 def cited(policy: Policy, sets: Iterable[tuple[int, ...]]) -> list[dict[str, Any]]:
-    """The MOUs of sets of grants as a leaf cites them, each with its grants."""
-    used = sorted({g for s in sets for g in s})
+    """The MOUs of sets of clauses as a leaf cites them, each with its grants, and the refusals that held fields back."""
+    used = sorted({c for s in sets for c in s})
+    found: dict[tuple[str, int, str], tuple[list[str], list[str]]] = {}
+    for number in used:
+        clause = policy.grants.get(number) or policy.refusals[number]
+        grants, refusals = found.setdefault((clause.mou, clause.version, clause.sha256), ([], []))
+        (refusals if isinstance(clause, LiveRefusal) else grants).append(clause.name)
     return [
-        {"mou": mou, "version": version, "sha256": digest, "grants": [policy.grants[g].name for g in group]}
-        for (mou, version, digest), group in groupby(used, key=lambda g: _mou(policy.grants[g]))
+        {"mou": mou, "version": version, "sha256": digest, "grants": grants} | ({"refusals": refusals} if refusals else {})
+        for (mou, version, digest), (grants, refusals) in found.items()
     ]
 
 
-def _mou(grant: LiveGrant) -> tuple[str, int, str]:
-    return grant.mou, grant.version, grant.sha256
-
-
-def finest(policy: Policy, grants: tuple[int, ...], name: str) -> Treatment:
-    """How a record with these live grants releases a field."""
-    return max((policy.grants[g].treatment(name) for g in grants), key=lambda t: t.fineness)
+def finest(policy: Policy, clauses: tuple[int, ...], name: str) -> Treatment:
+    """How a record with these live clauses releases a field."""
+    if any(policy.refusals[c].holds_back(name) for c in clauses if c in policy.refusals):
+        return WITHHOLD
+    return max((policy.grants[c].treatment(name) for c in clauses if c in policy.grants), key=lambda t: t.fineness)
 
 
 def _treatments(policy: Policy, sets: set[tuple[int, ...]]) -> dict[str, str]:
-    """For each field the treatments in which it was shown: the finest that each record's own grants give."""
+    """For each field the treatments in which it was shown: the finest that each record's own clauses give."""
     shown: dict[str, set[str]] = {}
-    for grants in sets:
-        for name, treatment in policy.remember(("finest", *grants), partial(_released, policy, grants)):
+    for clauses in sets:
+        for name, treatment in policy.remember(("finest", *clauses), partial(_released, policy, clauses)):
             shown.setdefault(name, set()).add(treatment)
     return told(shown)
 
@@ -172,7 +177,7 @@ def told(shown: Mapping[str, Iterable[str]]) -> dict[str, str]:
     return {name: ",".join(sorted(words)) for name, words in shown.items() if words}
 
 
-def _released(policy: Policy, grants: tuple[int, ...]) -> list[tuple[str, str]]:
-    names = {n for g in grants for n in policy.grants[g].fields}
-    found = [(name, finest(policy, grants, name)) for name in names]
+def _released(policy: Policy, clauses: tuple[int, ...]) -> list[tuple[str, str]]:
+    names = {n for c in clauses if c in policy.grants for n in policy.grants[c].fields}
+    found = [(name, finest(policy, clauses, name)) for name in names]
     return [(name, str(treatment)) for name, treatment in found if treatment != WITHHOLD]

@@ -1,7 +1,8 @@
-"""Release labels: which grants' static conditions a record meets, decided by one SQL function.
+"""Release labels: which clauses' static conditions a record meets, decided by one SQL function.
 
-A rule is a row of `<dataset>_rules`: the grant's conditions as columns, so that a new MOU needs no DDL. `<dataset>_label` gives
-the ids of the grants whose rule a record meets, ascending. This module writes their text; migrations hold it frozen.
+A rule is a row of `<dataset>_rules`: the conditions of a clause, grant or refusal, as columns, so that a new MOU needs no DDL.
+`<dataset>_label` gives the ids of the clauses whose rule a record meets, ascending. This module writes their text; migrations hold
+it frozen.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ def rules_sql(name: str, dataset: type[Record]) -> str:
     columns = "".join(f",\n  {c.column(f)} {c.column_types[f.kind]}" for f, c in rule_columns(dataset))
     return f"""
 create table {SCHEMA}.{name}_rules (
-  grant_id int primary key references {SCHEMA}.grants,
+  clause int primary key,
   provider int not null references {SCHEMA}.organisations,
   grid_m int{columns});
 create index {name}_rules_provider on {SCHEMA}.{name}_rules (provider);
@@ -48,7 +49,7 @@ def labels_of(name: str, dataset: type[Record], provider: str, value: Callable[[
         "\n    and " + c.sql(f"r.{c.column(f)}", f"(case r.grid_m {cells} end)" if f.kind == "place" else value(f.name))
         for f, c in rule_columns(dataset)
     )
-    return f"""coalesce(array_agg(r.grant_id order by r.grant_id), '{{}}') from {SCHEMA}.{name}_rules r
+    return f"""coalesce(array_agg(r.clause order by r.clause), '{{}}') from {SCHEMA}.{name}_rules r
   where r.provider = {provider}{more}{tests}"""
 
 
@@ -58,7 +59,7 @@ def label_sql(name: str, dataset: type[Record]) -> str:
     return f"""
 create function {SCHEMA}.{name}_label(p_only int[], p_provider int{parameters}) returns int[]
 language sql stable parallel safe as $$
-  select {labels_of(name, dataset, "p_provider", lambda column: f"p_{column}", " and (p_only is null or r.grant_id = any(p_only))")}
+  select {labels_of(name, dataset, "p_provider", lambda column: f"p_{column}", " and (p_only is null or r.clause = any(p_only))")}
 $$;
 """
 

@@ -1,6 +1,7 @@
-"""Live grants: which grants of active MOUs hold for an organisation, a purpose and an action at this moment.
+"""Live clauses: which grants of active MOUs hold for an organisation, a purpose and an action at this moment, and which refusals hold
+for it whatever it asks for.
 
-The grants of an epoch never change, so each process keeps the last epoch's; whether an MOU is in force is asked at each request.
+The clauses of an epoch never change, so each process keeps the last epoch's; whether an MOU is in force is asked at each request.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,12 +48,35 @@ class LiveGrant:
         return self.fields.get(name, WITHHOLD)
 
 
+@dataclass(frozen=True, slots=True)
+class LiveRefusal:
+    """One refusal as the database holds it: of whole records of a provider, or of these `fields` of them."""
+
+    id: int
+    name: str
+    dataset: int
+    provider: int
+    recipient: int
+    fields: frozenset[str] | None
+    mou: str
+    version: int
+    sha256: str
+    since: datetime
+    until: datetime
+
+    def holds_back(self, field: str) -> bool:
+        return self.fields is None or field in self.fields
+
+
 @dataclass(frozen=True)
 class Policy:
-    """The grants of one policy epoch; the organisations' names and their ids in ciphertexts, by number."""
+    """The clauses of one policy epoch: ids of grants are positive, of refusals negative. The organisations' names, and their ids in
+    ciphertexts, by number.
+    """
 
     epoch: int
     grants: Mapping[int, LiveGrant]
+    refusals: Mapping[int, LiveRefusal]
     names: Mapping[int, str]
     uids: Mapping[int, UUID]
     shares: Mapping[int, float]
@@ -67,6 +91,14 @@ class Policy:
         if candidates:  # a purpose that nobody granted is not worth remembering, however many are asked for
             self._memo[key] = candidates
         return tuple(g for g in candidates if g.since <= now < g.until and (case or not g.case_required))
+
+    def refused(self, recipient: int, dataset: int, now: datetime) -> tuple[LiveRefusal, ...]:
+        """The refusals that hold for an organisation now or will, for whatever purpose and under whichever MOU of their provider."""
+        candidates = self.remember(
+            ("refusals", recipient, dataset),
+            lambda: tuple(r for r in self.refusals.values() if (r.recipient, r.dataset) == (recipient, dataset)),
+        )
+        return tuple(r for r in candidates if now < r.until)
 
     def remember(self, key: tuple[object, ...], work_out: Callable[[], T]) -> T:
         """What follows from grants alone, worked out once an epoch; `key` begins with what it is."""
@@ -101,12 +133,14 @@ class Policies:
 
 def _read(tx: Transaction, epoch: int, table: str) -> Policy:
     rows = tx.rows("select * from hub.policy_snapshot()")
+    refusals = tx.rows("select * from hub.refusal_snapshot()")
     organisations = tx.rows("select * from hub.organisation_names()")
     shares = dict(tx.rows("select * from hub.grant_shares(%s)", (table,)))
-    # No row, no epoch in it: then the one just read stands, and the log refuses to append if it does not.
+    # No row, no epoch in it: then the one just read stands. What was read under another one is of no use: the log refuses to append.
     return Policy(
         rows[0][0] if rows else epoch,
         {row[1]: _grant(row[1:]) for row in rows},
+        {row[0]: _refusal(row) for row in refusals},
         {number: slug for number, slug, _ in organisations},
         {number: uid for number, _, uid in organisations},
         shares,
@@ -135,6 +169,11 @@ def _grant(row: tuple[Any, ...]) -> LiveGrant:
         until,
         case,
     )
+
+
+def _refusal(row: tuple[Any, ...]) -> LiveRefusal:
+    number, name, dataset, provider, recipient, fields, *mou = row
+    return LiveRefusal(number, name, dataset, provider, recipient, None if fields is None else frozenset(fields), *mou)
 
 
 def _seconds(value: int | None) -> timedelta | None:

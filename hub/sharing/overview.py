@@ -24,18 +24,18 @@ MAX_RECORDS = 10_000
 COARSE_M, FINE_M = 2_000, 500
 FINE_CELLS = 100  # an area of at most so many 2 km cells is counted by cells of 500 m
 _FIELDS = ("category", "occurred_at")
-Grants = tuple[int, ...]
+Clauses = tuple[int, ...]
 
 
 class Spot(NamedTuple):
-    """One record, as the statement `records` gives it: masked, with the live grants that release it. `grid_m` is 0 when they release
+    """One record, as the statement `records` gives it: masked, with the live clauses that release it. `grid_m` is 0 when they release
     the exact place; lon, lat are then the centre of its 100 m cell.
     """
 
     id: str
     provider: int
     revision_no: int
-    grants: Grants
+    clauses: Clauses
     lon: float
     lat: float
     grid_m: int
@@ -45,10 +45,10 @@ class Spot(NamedTuple):
 
 
 class Count(NamedTuple):
-    """How many records of a provider, released by the same live grants, lie in one cell: its centre (lon, lat) and width (m)."""
+    """How many records of a provider, released by the same live clauses, lie in one cell: its centre (lon, lat) and width (m)."""
 
     provider: int
-    grants: Grants
+    clauses: Clauses
     place: Point
     grid_m: int
     number: int
@@ -63,8 +63,8 @@ class Overview:
 
 
 def spots(rows: Iterable[tuple[Any, ...]]) -> list[Spot]:
-    """The rows of the statement `records`. Few sets of grants come up, again and again: each is kept once."""
-    known: dict[Grants, Grants] = {}
+    """The rows of the statement `records`. Few sets of clauses come up, again and again: each is kept once."""
+    known: dict[Clauses, Clauses] = {}
     return [Spot(i, p, no, known.setdefault(tuple(g), tuple(g)), *more) for i, p, no, g, *more in rows]
 
 
@@ -77,7 +77,7 @@ def counts(form: str, rows: Iterable[tuple[Any, ...]]) -> list[Count]:
     """The rows of the statement `coarse` or `fine`."""
     if form == "coarse":
         return [Count(provider, tuple(grants), _centre(k2), COARSE_M, n) for provider, grants, k2, n in rows]
-    found: Counter[tuple[int, Grants, Point, int]] = Counter()
+    found: Counter[tuple[int, Clauses, Point, int]] = Counter()
     for provider, grants, lon, lat, grid_m, n in rows:
         place, width = (Point(lon, lat), grid_m) if grid_m > FINE_M else (snap(Point(lon, lat), FINE_M), FINE_M)
         found[provider, tuple(grants), place, width] += n
@@ -86,15 +86,15 @@ def counts(form: str, rows: Iterable[tuple[Any, ...]]) -> list[Count]:
 
 def of_records(policy: Policy, found: Sequence[Spot], at: datetime) -> Overview:
     """The map of single records."""
-    under, index = _under(policy, {s.grants for s in found})
+    under, index = _under(policy, {s.clauses for s in found})
     records = [
-        (s.id, s.lon, s.lat, s.grid_m or FINEST_M, index[s.grants], s.category, s.occurred_at, s.occurred_at_round_to) for s in found
+        (s.id, s.lon, s.lat, s.grid_m or FINEST_M, index[s.clauses], s.category, s.occurred_at, s.occurred_at_round_to) for s in found
     ]
     answer = {"kind": "records", "at": instant(at), "under": under, "fields": _FIELDS, "records": records}
     shares = []
     for provider in sorted({s.provider for s in found}):
         own = [s for s in found if s.provider == provider]
-        sets = {s.grants for s in own}
+        sets = {s.clauses for s in own}
         more = {"fields": told({name: _words(policy, sets, name) for name in ("place", *_FIELDS)})}
         shares.append(Share(policy.names[provider], cited(policy, sets), [s.revision_no for s in own], more))
     return Overview(orjson.dumps(answer, option=orjson.OPT_UTC_Z), shares)
@@ -102,7 +102,7 @@ def of_records(policy: Policy, found: Sequence[Spot], at: datetime) -> Overview:
 
 def of_counts(policy: Policy, found: Sequence[Count], form: str, at: datetime) -> Overview:
     """The map of counts. The log tells an owner how many of its records were counted, in how many cells."""
-    under, _ = _under(policy, {c.grants for c in found})
+    under, _ = _under(policy, {c.clauses for c in found})
     cells = _by_cell(found)
     answer = {
         "kind": "counts",
@@ -117,7 +117,7 @@ def of_counts(policy: Policy, found: Sequence[Count], form: str, at: datetime) -
         own = [c for c in found if c.provider == provider]
         fields = told({"place": {f"grid_m:{c.grid_m}" for c in own}})
         more = {"count": sum(c.number for c in own), "cells": len({(c.place, c.grid_m) for c in own}), "fields": fields}
-        shares.append(Share(policy.names[provider], cited(policy, {c.grants for c in own}), (), more))
+        shares.append(Share(policy.names[provider], cited(policy, {c.clauses for c in own}), (), more))
     return Overview(orjson.dumps(answer), shares)
 
 
@@ -134,12 +134,13 @@ def _by_cell(found: Iterable[Count]) -> list[tuple[float, float, int, int]]:
     return [(*cell, n) for cell, n in sorted(sums.items())]
 
 
-def _under(policy: Policy, sets: Collection[Grants]) -> tuple[list[dict[str, Any]], dict[Grants, int]]:
-    """The grants that give the finest place to some record, told in a fixed order; and which of them it is for each set of grants."""
-    chosen = {grants: max((policy.grants[g] for g in grants), key=lambda g: (g.treatment("place").fineness, -g.id)) for grants in sets}
+def _under(policy: Policy, sets: Collection[Clauses]) -> tuple[list[dict[str, Any]], dict[Clauses, int]]:
+    """The grants that give the finest place to some record, told in a fixed order; and which of them it is for each set of clauses."""
+    giving = {clauses: [policy.grants[c] for c in clauses if c in policy.grants] for clauses in sets}
+    chosen = {clauses: max(some, key=lambda g: (g.treatment("place").fineness, -g.id)) for clauses, some in giving.items()}
     ordered = sorted({g.id: g for g in chosen.values()}.values(), key=lambda g: (g.mou, g.version, g.name))
     index = {grant.id: n for n, grant in enumerate(ordered)}
-    return [_clause(policy, grant) for grant in ordered], {grants: index[grant.id] for grants, grant in chosen.items()}
+    return [_clause(policy, grant) for grant in ordered], {clauses: index[grant.id] for clauses, grant in chosen.items()}
 
 
 def _clause(policy: Policy, grant: LiveGrant) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def _clause(policy: Policy, grant: LiveGrant) -> dict[str, Any]:
     }
 
 
-def _words(policy: Policy, sets: Iterable[Grants], name: str) -> set[str]:
+def _words(policy: Policy, sets: Iterable[Clauses], name: str) -> set[str]:
     """The treatments in which a field was shown; an exact place is seen at the finest grid here."""
     given = {finest(policy, grants, name) for grants in sets} - {WITHHOLD}
     return {str(_seen(t)) if name == "place" else str(t) for t in given}

@@ -22,13 +22,12 @@ from hub.crypto.keyring import Keyring
 from hub.db import Transaction, transaction
 from hub.errors import Forbidden, InvalidRequest, NotAuthenticated, NotShared
 from hub.geo import CellRange
-from hub.policy.vocabulary import WINDOW_FIELD
-from hub.records import Record
+from hub.records import WINDOW_FIELD, Record
 from hub.sharing import cursor, overview
 from hub.sharing.context import Admission, Reach, releases, seal
 from hub.sharing.disclosure import Disclosure, Row, Writer, row
 from hub.sharing.explain import explanation
-from hub.sharing.live import LiveGrant, Policies, Policy
+from hub.sharing.live import LiveGrant, LiveRefusal, Policies, Policy
 from hub.sharing.paths import SEEK_KEYS, SEEK_RATE, SEEK_SHARE, Query, areas_of, cells_of, is_time_path, remaining
 from hub.sharing.reader import Reader
 from hub.sharing.statements import NIL, Shape, Statements, array, page_arguments
@@ -50,13 +49,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """One attempt at a request: its transaction, what was admitted, the policy and the grants that hold."""
+    """One attempt at a request: its transaction, what was admitted, the policy and the clauses that hold."""
 
     tx: Transaction
     reader: Reader
     admitted: Admission
     policy: Policy
     grants: tuple[LiveGrant, ...]
+    refusals: tuple[LiveRefusal, ...]
     shape: Shape
     released: str
 
@@ -145,7 +145,7 @@ class Querying:
             session = self._admit(tx, reader)
             disclosure = self._writer.page_event(reader, query, session.admitted.wall)
             self._needs_a_grant(session, disclosure)
-            bound_to = _binding(reader, query, session.grants)
+            bound_to = _binding(reader, query, (*session.grants, *(r for r in session.refusals if r.since <= session.admitted.wall)))
             position = cursor.read(self._key, bound_to, query.cursor) if query.cursor else None
             rows = self._rows(session, query, position)
             shown, rest = rows[: query.limit], rows[query.limit :]
@@ -170,7 +170,7 @@ class Querying:
         return answer.json
 
     def _item(self, reader: Reader, record: UUID) -> tuple[str, Policy, tuple[int, ...]]:
-        """One record as a feature, and the grants that release it."""
+        """One record as a feature, and the clauses that release it and hold it back."""
         with transaction(self._engine) as tx:
             session = self._admit(tx, reader)
             disclosure = self._writer.item_event(reader, record, session.admitted.wall)
@@ -179,7 +179,7 @@ class Querying:
             self._writer.log(tx, disclosure if rows else disclosure.absent(), session.policy, shares)
         if not rows:
             raise NotShared
-        return self._writer.features(session.policy, session.shape, rows)[0], session.policy, rows[0].grants
+        return self._writer.features(session.policy, session.shape, rows)[0], session.policy, rows[0].clauses
 
     def _admit(self, tx: Transaction, reader: Reader) -> _Session:
         admitted = Admission(*tx.rows("begin; select * from hub.admit(%s)", (reader.client,))[0])
@@ -190,7 +190,8 @@ class Querying:
         shape, released = policy.remember(
             ("reader", *(g.id for g in grants)), lambda: (Shape.of(self._dataset, grants), releases(self._dataset, grants))
         )
-        return _Session(tx, reader, admitted, policy, grants, shape, released)
+        refusals = policy.refused(reader.organisation, self._dataset.number, admitted.wall)
+        return _Session(tx, reader, admitted, policy, grants, refusals, shape, released)
 
     def _live(self, policy: Policy, reader: Reader, now: datetime, case: bool) -> tuple[LiveGrant, ...]:
         return policy.live(reader.organisation, reader.purpose, reader.action, self._dataset.number, now, case)
@@ -283,6 +284,7 @@ class Querying:
             reader.organisation,
             reader.purpose,
             session.grants,
+            session.refusals,
             self._ttl_s,
             reach,
             session.released,
@@ -298,12 +300,12 @@ def wait_out(began: float) -> None:
     time.sleep(EVENED_S - (time.monotonic() - began) % EVENED_S)
 
 
-def _binding(reader: Reader, query: Query, grants: Sequence[LiveGrant]) -> bytes:
-    """What a cursor is good for: this reader, purpose, action and filter, with or without a case, under these grants. Page size may
+def _binding(reader: Reader, query: Query, clauses: Sequence[LiveGrant | LiveRefusal]) -> bytes:
+    """What a cursor is good for: this reader, purpose, action and filter, with or without a case, under these clauses. Page size may
     change on the way.
     """
     values = sorted((name, value) for name, value in query.values.items())
-    grounds = [(g.mou, g.version, g.id) for g in grants]
+    grounds = [(c.mou, c.version, c.id) for c in clauses]
     who = (reader.organisation, reader.client, reader.purpose, reader.action, reader.case is not None)
     said = repr((who, query.box, query.since, query.until, values, grounds))
     return sha256(said.encode()).digest()

@@ -181,7 +181,7 @@ end $$;
 
 
 def _relabel_sql(name: str, dataset: type[Record]) -> str:
-    labels = labels_of(name, dataset, "i.provider", lambda n: f"i.{n}", " and r.grant_id = any(p_adds)")
+    labels = labels_of(name, dataset, "i.provider", lambda n: f"i.{n}", " and r.clause = any(p_adds)")
     changed = f"(i.released operator(public.-) p_takes) operator(public.|) (select {labels})"
     return f"""
 -- One batch of a relabelling: of the next p_count records after (p_k2, p_id), in page order, those of the provider get the labels of the

@@ -62,6 +62,7 @@ def agreement(request: Request) -> Response:
         human=found.mou.says_how_parties_work,
         contacts=list(zip(parties, (contacts.provider, contacts.consumer), strict=True)) if contacts else [],
         grants=[(grant, _explained(visit, found, grant, names)) for grant in found.mou.grants],
+        refusals=[(refusal, words.explain_refusal(found.mou, refusal, names)) for refusal in found.mou.refuse],
         period=words.in_force_words(found.mou),
         review=words.review_words(found.mou),
         loaded_at=found.loaded_at,

@@ -191,5 +191,5 @@ def _fields(fields: Leaf) -> str:
 
 
 def _cited(under: Leaf) -> str:
-    grants = ", ".join(under.get("grants", ()))
-    return f"{under['mou']}, version {under.get('version', '?')}" + (f", grants {grants}" if grants else "")
+    clauses = [f"{word} {', '.join(under[word])}" for word in ("grants", "refusals") if under.get(word)]
+    return ", ".join([f"{under['mou']}, version {under.get('version', '?')}", *clauses])

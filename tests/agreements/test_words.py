@@ -16,7 +16,7 @@ from hub.datasets.incidents import Incident
 from hub.geo import TIERS
 from hub.policy import words
 from hub.policy.clauses import Grant, Window
-from hub.policy.conditions import CONDITIONS
+from hub.policy.conditions import CONDITIONS, Within
 from hub.policy.mou import UNBUILT, Mou, read_mou
 from hub.policy.treatments import CLEAR, ROUND_TO, WITHHOLD, Treatment, Word, read_treatment
 from hub.policy.vocabulary import Action, duration
@@ -37,6 +37,9 @@ def lines(mou: Mou) -> Iterator[str]:
         yield from (*(f"- {a}" for a in said.actions), said.case)
         yield from (f"{s.words} ({s.field}): {s.how}" for s in said.shown)
         yield f"withheld: {', '.join(said.withheld)}"
+    for refusal in mou.refuse:
+        never = words.explain_refusal(mou, refusal, NAMES)
+        yield from ("", f"# {refusal.id}", never.summary, *(f"- {r}" for r in never.records))
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +75,9 @@ def test_the_golden_agreement_uses_every_condition_treatment_and_action(everythi
     }
 
 
-def test_every_condition_has_words() -> None:
-    assert set(words.CONDITION_WORDS) == set(CONDITIONS.values())
+def test_every_condition_has_words(everything: Mou) -> None:
+    assert {*words.CONDITION_WORDS, Within} == set(CONDITIONS.values())
+    assert {c.word for r in everything.refuse for c in r.where} >= {"one_of", "at_least", "within"}
 
 
 def test_every_action_has_words() -> None:

@@ -92,7 +92,7 @@ def test_the_server_logged_what_happened(scene: Scene) -> None:
 def test_a_seal_in_a_log_would_be_found(scene: Scene) -> None:
     """Control: with statement logging on for the reader's role, PostgreSQL's log holds seals."""
     now = datetime.now(UTC)
-    made = seal(b"k" * 32, Incident, Admission(123, 1_700_000_000_000_000, now, 1, True), 1, "research", (), 5, Reach())
+    made = seal(b"k" * 32, Incident, Admission(123, 1_700_000_000_000_000, now, 1, True), 1, "research", (), (), 5, Reach())
     assert SEAL.match(made.encode())
     where = scene.where
     where.raise_databases()

@@ -121,7 +121,7 @@ def _compare_leaves(played: Played, asked: Asked) -> Iterator[str]:
 
 
 def _said(leaf: Mapping[str, Any]) -> tuple[Any, ...]:
-    under = {(u["mou"], u["version"], grant) for u in leaf["under"] for grant in u["grants"]}
+    under = {(u["mou"], u["version"], grant) for u in leaf["under"] for grant in (*u["grants"], *u.get("refusals", ()))}
     return leaf["shown"]["count"], under, {name: set(words.split(",")) for name, words in leaf["shown"]["fields"].items()}
 
 

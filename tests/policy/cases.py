@@ -86,8 +86,9 @@ def _nows(rng: Random) -> list[datetime]:
 
 def _agree(rng: Random, made: Batch, n: int) -> None:
     consumer = made.name(f"reader{n}")
-    for m in range(rng.choice([1, 1, 2])):
-        mou = _mou(rng, made, f"MOU-{made.seed}-{n}-{m}", made.providers[(n + m) % 2], consumer)
+    for m in range(rng.choice([1, 2, 2, 3])):
+        other = m > 0 and rng.random() < 0.3
+        mou = _mou(rng, made, f"MOU-{made.seed}-{n}-{m}", made.providers[(n + other) % 2], consumer)
         if rng.random() < 0.15:  # superseded at once: another version with other grants
             made.mous.append(mou)
             mou = _mou(rng, made, mou["mou"], mou["parties"]["provider"], consumer) | {"version": 2}
@@ -96,7 +97,9 @@ def _agree(rng: Random, made: Batch, n: int) -> None:
 
 def _mou(rng: Random, made: Batch, name: str, provider: str, consumer: str) -> dict[str, Any]:
     grants = [_grant(rng, made, f"grant-{g}") for g in range(rng.choice([1, 2, 2, 3]))]
-    used = {n for g in grants if g["where"] != "everything" for c in g["where"] if "within" in c for n in _names(c["within"])}
+    refusals = [_refusal(rng, made, f"no-{r}") for r in range(rng.choice([0, 1, 1, 2]))]
+    clauses = [c for c in (*grants, *refusals) if c["where"] != "everything"]
+    used = {n for clause in clauses for c in clause["where"] if "within" in c for n in _names(c["within"])}
     today = made.nows[0].date()
     yesterday, tomorrow = today - timedelta(days=1), today + timedelta(days=1)
     always = (date(2020, 1, 1), date(2090, 12, 31))
@@ -112,7 +115,19 @@ def _mou(rng: Random, made: Batch, name: str, provider: str, consumer: str) -> d
         "legal_basis": "None; this is a test",
         "jurisdictions": {n: {"file": f"{n}.geojson"} for n in sorted(used)},  # the player pins the files
         "grants": grants,
+        **({"refuse": refusals} if refusals else {}),
     }
+
+
+def _refusal(rng: Random, made: Batch, name: str) -> dict[str, Any]:
+    """Of whole records, as a rule of few; or of fields."""
+    fields = rng.sample([n for n in FINEST_FIRST if n != "occurred_at"], rng.choice([1, 2, 4]))
+    if rng.random() < 0.5 and "place" not in fields:
+        fields[0] = "place"
+    where = _where(rng, made, rng.choice([{"grid_m": m} for m in GRIDS]))
+    if rng.random() < 0.45:
+        return {"id": name, "dataset": "incidents", "where": where or [{"field": "severity", "at_least": 4}]}
+    return {"id": name, "dataset": "incidents", "where": where or "everything", "fields": fields}
 
 
 def _names(within: Any) -> list[str]:

@@ -3,17 +3,21 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 from tests.policy.cases import ASK_ALL, CASES, Asked, Batch
 from tests.policy.edges import MICROSECOND, window_bounds
-from tests.policy.oracle import Grant, Oracle, Reader, Record, area, covers, parts, where_is
+from tests.policy.oracle import SEALED, Grant, Oracle, Reader, Record, Refusal, area, covers, parts, where_is
+from tests.policy.oracle import TIMES as TIME_FIELDS
 
 Cell = tuple[str, str, str]  # condition, edge, treatment
 Found = Iterator[tuple[Cell, bool]]
 TIMES = ("clear", "PT1H", "P1D")
 PLACES = ("clear", "100", "500", "2000")
 PLAIN = ("clear", "withhold")
+KINDS = {"place": "place"} | dict.fromkeys(TIME_FIELDS, "time") | dict.fromkeys(SEALED, "sealed")
+REFUSALS = ("refusal", "refused fields")  # of whole records, of fields
 
 
 def cells() -> list[Cell]:
@@ -34,6 +38,10 @@ def cells() -> list[Cell]:
         *(("until", "at | 1 µs off", t) for t in TIMES),
         *(("filter", "equal | other", t) for t in ("clear",)),
         *((part, "asked or not", "withhold") for part in ("bbox", "since", "until", "filter")),
+        *((what, "met | missed by it alone", w) for what in REFUSALS for w in ("one_of", "at_most", "at_least", "within")),
+        *((what, f"over {whose} MOU's grants", "any") for what in REFUSALS for whose in ("its own", "another")),
+        *(("refusal", edge, "any") for edge in ("first moment | before", "last moment | after")),
+        *(("refused fields", "held | not", kind) for kind in ("place", "time", "plain", "sealed")),
     ]
 
 
@@ -48,6 +56,7 @@ def count(made: Batch, oracle: Oracle) -> Counter[tuple[Cell, bool]]:
                 for now in made.nows:
                     found.update(_moving(oracle, grant, record, now))
     found.update(_several(made, oracle))
+    found.update(_refusals(made, oracle))
     for asked in made.asked:
         found.update(_request(made, oracle, asked))
     return found
@@ -143,6 +152,45 @@ def _several(made: Batch, oracle: Oracle) -> Found:
                     yield ("several grants", "finer one open | closed", name), True
                 if found and grant.key not in found.grants and _finer(grant.treatment(name), found.treatments[name]):
                     yield ("several grants", "finer one open | closed", name), False
+
+
+def _refusals(made: Batch, oracle: Oracle) -> Found:
+    """Refusals of records that a reader would have, and that nothing else hides."""
+    for consumer, purpose, case, now in product(made.consumers, ("alpha", "beta"), CASES, made.nows):
+        reader = Reader(consumer, purpose, case)
+        live = [g for g in oracle.grants if oracle.live(g, reader, now)]
+        mine = [r for r in oracle.refusals if r.consumer == consumer]
+        for record in made.records if live and mine else ():
+            open_ = [g for g in live if oracle.labelled(g, record) and oracle.in_window(g, record, now)]
+            against = oracle.against(record, reader, now)
+            for refusal in mine if open_ else ():
+                others = [r for r in against if r is not refusal]
+                if refusal.provider == record.provider and all(r.fields is not None for r in others):
+                    yield from _refusal(oracle, refusal, record, open_, now, {n for r in others for n in r.fields or ()})
+
+
+def _refusal(oracle: Oracle, refusal: Refusal, record: Record, open_: Sequence[Grant], now: datetime, held: set[str]) -> Found:
+    missed = [c for c in refusal.conditions if not oracle.holds(refusal, c, record)]
+    holds = refusal.since <= now < refusal.until
+    what = REFUSALS[refusal.fields is not None]
+    given = [n for n in refusal.fields or () if n not in held and any(g.treatment(n) != "withhold" for g in open_)]
+    if refusal.fields is not None and not given:
+        return
+    if not missed and now in (refusal.since, refusal.since - MICROSECOND):
+        yield ("refusal", "first moment | before", "any"), not holds
+    if not missed and now in (refusal.until, refusal.until - MICROSECOND):
+        yield ("refusal", "last moment | after", "any"), not holds
+    if not holds:
+        return
+    for condition in refusal.conditions:
+        if all(m is condition for m in missed):
+            word = next(w for w in ("one_of", "at_most", "at_least", "within") if w in condition)
+            yield (what, "met | missed by it alone", word), bool(missed)
+    own = {g.key[:2] == refusal.key[:2] for g in open_}
+    if len(own) == 1:
+        yield (what, f"over {'its own' if own.pop() else 'another'} MOU's grants", "any"), bool(missed)
+    for name in given:
+        yield ("refused fields", "held | not", KINDS.get(name, "plain")), bool(missed)
 
 
 def _finer(one: Any, other: Any) -> bool:

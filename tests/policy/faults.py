@@ -61,9 +61,12 @@ def edited(text: str, *edits: tuple[str, str]) -> str:
 # In the labels
 
 
-def in_labels(*edits: tuple[str, str]) -> Callable[[list[Played], pytest.MonkeyPatch], Differences]:
+def in_labels(*edits: tuple[str, str], rules: str = "select") -> Callable[[list[Played], pytest.MonkeyPatch], Differences]:
+    """`rules`: a statement that changes the rules too."""
+
     def plant(played: list[Played], _: pytest.MonkeyPatch) -> Differences:
         with _owner_cursor(played[0]) as (connection, cursor):
+            cursor.execute(rules)
             cursor.execute(edited(label_sql("incidents", INCIDENTS), *edits))
             cursor.execute(RELABEL)
             yield from chain.from_iterable(label_differences(p, connection) for p in played)
@@ -87,6 +90,14 @@ LABEL_FAULTS = [
             ("not exists (select from unnest(r.place__within)", "exists (select from unnest(r.place__within)"), (" is not true))", "))")
         ),
     ),
+    Fault(
+        "a refusal leaves the cells on its border out",
+        in_labels(
+            rules="update hub.incidents_rules set place__within = array(select ST_Buffer(a, -0.012) from unnest(place__within) a)"
+            " where place__within is not null and clause in (select id from hub.refusals)"
+        ),
+    ),
+    Fault("refusals label nothing", in_labels(rules="delete from hub.incidents_rules where clause in (select id from hub.refusals)")),
     Fault("a rule reaches other providers' records", in_labels(("r.provider = p_provider and ", ""))),
 ]
 
@@ -158,6 +169,20 @@ def _live(
     return lambda monkeypatch: monkeypatch.setattr(live.Policy, "live", patched)
 
 
+def _refused(test: Callable[[live.Policy, live.LiveRefusal, datetime], bool]) -> Callable[[pytest.MonkeyPatch], None]:
+    """Refusals by another test of (policy, refusal, now)."""
+
+    def patched(self: live.Policy, recipient: int, dataset: int, now: datetime) -> tuple[live.LiveRefusal, ...]:
+        own = (r for r in self.refusals.values() if (r.recipient, r.dataset) == (recipient, dataset))
+        return tuple(r for r in own if test(self, r, now))
+
+    return lambda monkeypatch: monkeypatch.setattr(live.Policy, "refused", patched)
+
+
+def _for_its_purposes(policy: live.Policy, refusal: live.LiveRefusal, now: datetime) -> bool:
+    return now < refusal.until and any(g.mou == refusal.mou and "alpha" in g.purposes for g in policy.grants.values())
+
+
 def _as_it_is(g: live.LiveGrant, purpose: str, now: datetime) -> bool:
     return purpose in g.purposes and "query" in g.actions and g.since <= now < g.until
 
@@ -170,6 +195,17 @@ VIEW_FAULTS = [
     Fault("the look-back is not tested", in_views((_SINCE, "true"))),
     Fault("the embargo is not tested", in_views((_UNTIL, "true"))),
     Fault("every grant has the first one's window", in_views(("[public.idx((select grants from c), g)]", "[1]"))),
+    Fault("refusals of whole records are forgotten", in_views(("i.released operator(public.&&) (select refused from c)", "false"))),
+    Fault(
+        "refusals of fields are forgotten", in_views(("nullif(i.released operator(public.&) (select held from c), '{}')", "null::int[]"))
+    ),
+    Fault("a refused place is shown", in_views(("e.held operator(public.&&) (select place_held from c)", "false"))),
+    Fault("a refused sealed field is shown", in_views(("e.held operator(public.&&) (select phone_held from c)", "false"))),
+    Fault("a refused value is shown", in_views(("e.held operator(public.&&) (select category_held from c)", "false"))),
+    Fault("a refused time is shown", in_views(("e.held operator(public.&&) (select reported_at_held from c)", "false"))),
+    Fault("a refusal holds for some purposes only", in_views(patch=_refused(_for_its_purposes))),
+    Fault("a refusal ends a day early", in_views(patch=_refused(lambda _, r, now: now + timedelta(days=1) < r.until))),
+    Fault("a refusal begins a day late", in_views(patch=_refused(lambda _, r, now: r.since + timedelta(days=1) <= now < r.until))),
     Fault("hours are not cut", in_views(("date_trunc('hour', i.occurred_at, 'UTC')", "i.occurred_at"))),
     Fault("a grant outside its window unmasks", in_views(("e.grants operator(public.&&)", "i.released operator(public.&&)"))),
     Fault("a 2 km grant shows the 500 m cell", in_views(("when 2000 then i.c2k", "when 2000 then i.c500"))),
@@ -238,7 +274,7 @@ def _ranges(change: Callable[[list[Any]], list[Any]]) -> Callable[[pytest.Monkey
 _IN_BOX = statements._IN_BOX
 _FINEST = _IN_BOX.replace("v.{place}", "v.finest")
 _OPEN_BOX = _IN_BOX.replace("ST_Y(v.{place}) between $10 and $11", "ST_Y(v.{place}) > $10 and ST_Y(v.{place}) < $11")
-_WITH_FINEST = ("e.grants\nfrom", "e.grants, i.c100 as finest\nfrom")
+_WITH_FINEST = ("as grants\nfrom hub", "as grants, i.c100 as finest\nfrom hub")
 
 
 def _uncut_period(_self: query.Querying, _session: Any, asked: paths.Query) -> context.Reach:

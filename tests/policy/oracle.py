@@ -27,7 +27,7 @@ FINEST_FIRST: dict[str, tuple[Any, ...]] = {
 STEPS = {"clear": timedelta(0), "PT1H": timedelta(hours=1), "P1D": timedelta(days=1)}
 CELLS_PER_SIDE = {100: 1, 500: 5, 2000: 20}  # in 100 m cells
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-GrantKey = tuple[str, int, str]  # MOU, version, grant
+GrantKey = tuple[str, int, str]  # MOU, version, grant or refusal
 Spot = tuple[float, float]  # lon, lat in degrees
 Area = tuple[tuple[tuple[Spot, ...], ...], ...]  # polygons of rings
 
@@ -100,7 +100,31 @@ def where_is(where: Area, spot: Spot) -> str:
     return "border" if "border" in found else "inside" if "inside" in found else "outside"
 
 
-def _in_polygon(rings: Sequence[Sequence[Spot]], spot: Spot) -> str:
+@lru_cache(maxsize=500_000)
+def touches(where: Area, row: int, column: int) -> bool:
+    """Whether a 2 km cell, its border included, has a point in common with an area."""
+    width, height = Fraction(360, columns_2k(row)), Fraction(180, 10_000)
+    west, south = column * width - 180, row * height - 90
+    box = (west, south, west + width, south + height)
+    crossed = any(_meets(a, b, box) for rings in where for ring in rings for a, b in pairwise(ring))
+    return crossed or any(_in_polygon(rings, (west, south)) != "outside" for rings in where)
+
+
+def _meets(a: Spot, b: Spot, box: tuple[Fraction, ...]) -> bool:
+    """Whether a line from `a` to `b` has a point in a box: it is cut off at each side in turn."""
+    (ax, ay), (bx, by) = ([Fraction(v) for v in spot] for spot in (a, b))
+    first, last = Fraction(0), Fraction(1)
+    for start, step, low, high in ((ax, bx - ax, box[0], box[2]), (ay, by - ay, box[1], box[3])):
+        if step == 0:
+            if not low <= start <= high:
+                return False
+            continue
+        enters, leaves = sorted(((low - start) / step, (high - start) / step))
+        first, last = max(first, enters), min(last, leaves)
+    return first <= last
+
+
+def _in_polygon(rings: Sequence[Sequence[Spot]], spot: tuple[float | Fraction, float | Fraction]) -> str:
     inside = False
     x, y = Fraction(spot[0]), Fraction(spot[1])
     for ring in rings:
@@ -199,8 +223,29 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A refusal of the newest version of an MOU; `fields` None: of whole records."""
+
+    key: GrantKey
+    provider: str
+    consumer: str
+    since: datetime
+    until: datetime
+    data: Mapping[str, Any]
+
+    @property
+    def fields(self) -> Sequence[str] | None:
+        return self.data.get("fields")
+
+    @property
+    def conditions(self) -> Sequence[Mapping[str, Any]]:
+        return () if self.data["where"] == "everything" else self.data["where"]
+
+
+@dataclass(frozen=True)
 class Released:
-    """A record as a reader gets it: `place` is the released position (of an exact one its 100 m cell), None when withheld."""
+    """A record as a reader gets it; `grants` names the refusals too that hold fields of it back. `place` is the released position (of an
+    exact one its 100 m cell), None when withheld."""
 
     grants: frozenset[GrantKey]
     treatments: Mapping[str, Any]
@@ -222,6 +267,7 @@ class Oracle:
         self._labelled: dict[Any, bool] = {}  # by grant and record: an external id names one record of a provider
         self.grants = [self._grant(mou, grant) for mou in newest.values() for grant in mou["grants"]]
         self._by_consumer: dict[str, list[Grant]] = {}
+        self.refusals = [self._refusal(mou, refusal) for mou in newest.values() for refusal in mou.get("refuse", ())]
         for grant in self.grants:
             self._by_consumer.setdefault(grant.consumer, []).append(grant)
 
@@ -231,11 +277,21 @@ class Oracle:
         key = (mou["mou"], mou["version"], grant["id"])
         return Grant(key, mou["parties"]["provider"], mou["parties"]["consumer"], since, until, grant)
 
-    def holds(self, grant: Grant, condition: Mapping[str, Any], record: Record) -> bool:
-        """A condition tests the record's own value, whether or not it is released; a place the centre of the grant's cell."""
+    @staticmethod
+    def _refusal(mou: Mapping[str, Any], refusal: Mapping[str, Any]) -> Refusal:
+        since, until = _midnight(mou["in_force"]["from"]), _midnight(mou["in_force"]["until"]) + timedelta(days=1)
+        key = (mou["mou"], mou["version"], refusal["id"])
+        return Refusal(key, mou["parties"]["provider"], mou["parties"]["consumer"], since, until, refusal)
+
+    def holds(self, grant: Grant | Refusal, condition: Mapping[str, Any], record: Record) -> bool:
+        """A condition tests the record's own value, whether or not it is released; a place the centre of the grant's cell. A refusal
+        reaches every 2 km cell that the area touches."""
         if "within" in condition:
             names = [condition["within"]] if isinstance(condition["within"], str) else condition["within"]
-            return all(covers(self._areas[grant.key[0], name], record.spot(grant.grid_m)) for name in names)
+            shapes = [self._areas[grant.key[0], name] for name in names]
+            if isinstance(grant, Refusal):
+                return all(touches(shape, *cell(record.lon, record.lat, 2000)) for shape in shapes)
+            return all(covers(shape, record.spot(grant.grid_m)) for shape in shapes)
         value = record.values.get(condition["field"])
         if value is None:
             return False
@@ -243,7 +299,7 @@ class Oracle:
             return value in condition["one_of"]
         return bool(value <= condition["at_most"] if "at_most" in condition else value >= condition["at_least"])
 
-    def labelled(self, grant: Grant, record: Record) -> bool:
+    def labelled(self, grant: Grant | Refusal, record: Record) -> bool:
         """Whether the record meets what doesn't depend on who asks or when."""
         key = (grant.key, record.provider, record.values["external_id"])
         if key not in self._labelled:
@@ -251,7 +307,7 @@ class Oracle:
         return self._labelled[key]
 
     def labels(self, record: Record) -> frozenset[GrantKey]:
-        return frozenset(g.key for g in self.grants if self.labelled(g, record))
+        return frozenset(c.key for c in (*self.grants, *self.refusals) if self.labelled(c, record))
 
     @staticmethod
     def live(grant: Grant, reader: Reader, now: datetime) -> bool:
@@ -277,16 +333,24 @@ class Oracle:
         """Whether no grant at all holds for the reader."""
         return not any(self.live(g, reader, now) for g in self._granted_to(reader))
 
+    def against(self, record: Record, reader: Reader, now: datetime) -> Sequence[Refusal]:
+        """The refusals that reach the record: of any MOU of its provider with the reader's organisation, whatever the purpose."""
+        mine = (r for r in self.refusals if r.consumer == reader.organisation and r.since <= now < r.until)
+        return [r for r in mine if self.labelled(r, record)]
+
     def released(self, record: Record, reader: Reader, now: datetime) -> Released | None:
         """The record as the reader gets it, or None: invisible."""
         live = [g for g in self._granted_to(reader) if self.live(g, reader, now)]
         open_ = [g for g in live if self.labelled(g, record) and self.in_window(g, record, now)]
-        if not open_:
+        refusals = self.against(record, reader, now)
+        if not open_ or any(r.fields is None for r in refusals):
             return None
-        treatments = {name: _finest(name, [g.treatment(name) for g in open_]) for name in FINEST_FIRST}
+        held = {name for r in refusals for name in r.fields or ()}
+        given = {name: [] if name in held else [g.treatment(name) for g in open_] for name in FINEST_FIRST}
+        treatments = {name: _finest(name, some) for name, some in given.items()}
         tier = treatments["place"]
         place = None if tier == "withhold" else record.spot(100 if tier == "clear" else tier)
-        return Released(frozenset(g.key for g in open_), treatments, place, _values(record, treatments))
+        return Released(frozenset(c.key for c in (*open_, *refusals)), treatments, place, _values(record, treatments))
 
     def shown(self, record: Record, reader: Reader, now: datetime, request: Request) -> Released | None:
         """The same for a request: what it names is compared with what is released."""

@@ -30,7 +30,7 @@ $$"""
 
 @dataclass
 class Played:
-    """A batch that a hub holds: ids by external id, grants by their number in the database."""
+    """A batch that a hub holds: ids by external id, grants and refusals by their number in the database."""
 
     world: World
     batch: Batch
@@ -74,7 +74,10 @@ def play(world: World, admin: sa.Engine, made: Batch, folder: Path) -> Played:
     with admin.begin() as connection:
         connection.exec_driver_sql("analyze hub.incidents")
         named = connection.execute(
-            sa.text("select g.id, m.mou, m.version, g.name from hub.grants g join hub.mous m on m.id = g.mou_id")
+            sa.text(
+                "select c.id, m.mou, m.version, c.name from hub.mous m join"
+                " (select id, mou_id, name from hub.grants union all select id, mou_id, name from hub.refusals) c on c.mou_id = m.id"
+            )
         ).all()
         numbers = connection.execute(sa.text("select slug, id from hub.organisations")).all()
     return Played(world, made, made.oracle(), admin, ids, {r[0]: (r[1], r[2], r[3]) for r in named}, {r[0]: r[1] for r in numbers})

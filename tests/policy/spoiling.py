@@ -56,7 +56,7 @@ select json_build_object(
   'epoch', (select epoch from hub.policy_epoch),
   'mous', (select json_agg(m order by id) from hub.mous m),
   'grants', (select json_agg(g order by id) from hub.grants g),
-  'rules', (select json_agg(to_jsonb(r) - 'place__within' order by grant_id) from hub.incidents_rules r),
+  'rules', (select json_agg(to_jsonb(r) - 'place__within' order by clause) from hub.incidents_rules r),
   'labels', (select json_agg(json_build_array(external_id, released, xmin::text) order by external_id) from hub.incidents),
   'leaves', (select count(*) from hub.audit_leaves where type = 'mou-loaded'))::text"""
 

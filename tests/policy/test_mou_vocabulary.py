@@ -43,7 +43,6 @@ BAD_LINES: dict[str, tuple[str, int | None, str]] = {
     REFUSE.format("", ", fields: [occurred_at]"): ("refuse[0].fields", 10, "refuse the whole record"),
     REFUSE.format("", ", fields: [weather]"): ("refuse[0].fields", 10, "no field 'weather'"),
     REFUSE.format("id: response, ", ""): ("grants", 11, "the same id"),
-    REFUSE.format("", ""): ("refuse[0]", None, "can't refuse yet"),
     TEST.format(purpose="research", record=RECORD, expect="hidden"): ("tests[0].expect", None, "to be hidden; it is shown"),
     TEST.format(purpose="other", record=RECORD, expect="shown"): ("tests[0].expect", None, "to be shown; it is hidden"),
     TEST.format(purpose="other", record=RECORD, expect="{place: clear}"): ("tests[0].expect", None, "to be shown; it is hidden"),

@@ -74,6 +74,7 @@ def view_differences(played: Played, connection: Any, asked: Asked) -> Iterator[
         organisation,
         asked.reader.purpose,
         grants,
+        policy.refused(organisation, INCIDENTS.number, asked.now),
         5,
         _reach(played, asked, grants),
     )

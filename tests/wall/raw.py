@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from hub.datasets import DATASETS
 from hub.db import Transaction
 from hub.sharing.context import Admission, Reach, seal
-from hub.sharing.live import LiveGrant, Policies
+from hub.sharing.live import LiveGrant, LiveRefusal, Policies
 from tests.world import World
 
 INCIDENT = DATASETS["incidents"]
@@ -45,10 +45,18 @@ def begin(connection: Any, client: str) -> Admission:
 
 def live(world: World, connection: Any, organisation: str, purpose: str = "research") -> tuple[LiveGrant, ...]:
     """The grants that hold now; `connection` is in a transaction of hub_reader."""
+    return clauses(world, connection, organisation, purpose)[0]
+
+
+def clauses(
+    world: World, connection: Any, organisation: str, purpose: str = "research"
+) -> tuple[tuple[LiveGrant, ...], tuple[LiveRefusal, ...]]:
+    """The grants and the refusals that hold now."""
     admitted = Admission(*rows(connection, "select * from hub.admit(%s)", (organisation,))[0])
     policy = Policies("incidents").at(Transaction(connection, {}), admitted.epoch, admitted.wall)
     number = next(n for n, slug in policy.names.items() if slug == organisation)
-    return policy.live(number, purpose, "query", INCIDENT.number, admitted.wall)
+    grants = policy.live(number, purpose, "query", INCIDENT.number, admitted.wall)
+    return grants, policy.refused(number, INCIDENT.number, admitted.wall)
 
 
 def sealed(
@@ -63,8 +71,8 @@ def sealed(
 ) -> str:
     """Begins a transaction and gives the context that the hub would enter it with."""
     admitted = begin(connection, organisation)
-    grants = live(world, connection, organisation, purpose)
-    return seal(key or world.database.secrets.context, INCIDENT, admitted, 1, purpose, grants, ttl_s, reach or Reach())
+    grants, refusals = clauses(world, connection, organisation, purpose)
+    return seal(key or world.database.secrets.context, INCIDENT, admitted, 1, purpose, grants, refusals, ttl_s, reach or Reach())
 
 
 @contextmanager

@@ -33,7 +33,7 @@ TABLES = {
     },
     "hub_auditor": {("audit_leaves", "SELECT"), ("organisations", "SELECT")},
     "hub_agreements": {
-        *((table, right) for table in ("mous", "grants", "mou_areas") for right in ("SELECT", "INSERT")),
+        *((table, right) for table in ("mous", "grants", "refusals", "mou_areas") for right in ("SELECT", "INSERT")),
         ("organisations", "SELECT"),
         ("mous", "UPDATE"),
         *(("policy_epoch", right) for right in ("SELECT", "UPDATE")),
@@ -53,6 +53,7 @@ FUNCTIONS = {
         "audit_append",
         "agreements",
         "agreement_areas",
+        "refusal_snapshot",
         *(f"{name}_ctx" for name in DATASETS),
     },
     "hub_writer": {

@@ -146,7 +146,7 @@ def test_a_seal_ends_with_the_first_mou_that_does(shared: World, connection: Any
     admitted = begin(connection, "health")
     (held,) = live(shared, connection, "health")
     over = replace(held, until=admitted.wall)
-    text = seal(shared.database.secrets.context, INCIDENT, admitted, 1, "research", [over], 5, Reach())
+    text = seal(shared.database.secrets.context, INCIDENT, admitted, 1, "research", [over], [], 5, Reach())
     assert _enters(connection, text) == "42501"
 
 
@@ -161,7 +161,7 @@ def test_a_seal_is_good_for_no_other_session(shared: World, connection: Any) -> 
     with session(shared, "hub_reader") as other:
         pid = rows(other, "select pg_backend_pid()")[0][0]
         grants = live(shared, connection, "health")
-        text = seal(shared.database.secrets.context, INCIDENT, replace(admitted, pid=pid), 1, "research", grants, 5, Reach())
+        text = seal(shared.database.secrets.context, INCIDENT, replace(admitted, pid=pid), 1, "research", grants, [], 5, Reach())
         assert _enters(connection, text) == "42501"
 
 
@@ -226,7 +226,7 @@ def test_grants_of_nobody_open_nothing(shared: World, connection: Any) -> None:
     admitted = begin(connection, "health")
     (held,) = live(shared, connection, "health")
     for grants in ([], [replace(held, id=held.id + 1000)]):
-        text = seal(shared.database.secrets.context, INCIDENT, admitted, 1, "research", grants, 5, Reach())
+        text = seal(shared.database.secrets.context, INCIDENT, admitted, 1, "research", grants, [], 5, Reach())
         assert _enters(connection, text) is None
         assert _shown(connection) == 0
 
@@ -241,7 +241,7 @@ def _forged(world: World, connection: Any) -> str:
 def _of_another_session(world: World, connection: Any) -> str:
     admitted = begin(connection, "health")
     return seal(
-        world.database.secrets.context, INCIDENT, replace(admitted, pid=1), 1, "research", live(world, connection, "health"), 5, Reach()
+        world.database.secrets.context, INCIDENT, replace(admitted, pid=1), 1, "research", live(world, connection, "health"), [], 5, Reach()
     )
 
 
@@ -258,7 +258,7 @@ def _expired(world: World, connection: Any) -> str:
 def _of_another_dataset(world: World, connection: Any) -> str:
     admitted = begin(connection, "health")
     grants = live(world, connection, "health")
-    body = seal(b"\0", INCIDENT, admitted, 1, "research", grants, 5, Reach())[64:].replace("|1|1|research|", "|2|1|research|", 1)
+    body = seal(b"\0", INCIDENT, admitted, 1, "research", grants, [], 5, Reach())[64:].replace("|1|1|research|", "|2|1|research|", 1)
     return hmac.digest(world.database.secrets.context, body.encode(), "sha256").hex() + body
 
 

@@ -136,7 +136,7 @@ WRITING = [
 ]
 # What hub_agreements is for.
 AGREEING = [
-    *((f"select * from hub.{t}", DENIED) for t in ("incidents_rules", "mous", "grants", "policy_epoch", "mou_work")),
+    *((f"select * from hub.{t}", DENIED) for t in ("incidents_rules", "mous", "grants", "refusals", "policy_epoch", "mou_work")),
     ("update hub.policy_epoch set epoch = epoch + 1", DENIED),
     ("insert into hub.grants (mou_id, name, dataset, purposes, actions, fields) values (1, 'x', 1, '{}', '{}', '{}')", DENIED),
     ("select hub.incidents_relabel(1, '{}', '{}', -1, gen_random_uuid(), 1)", DENIED),
@@ -328,7 +328,7 @@ def test_statistics_tell_nothing_of_the_records(shared: World, sessions: dict[st
         "hub_reader": set(),
         "hub_writer": {"organisations", "clients", "assertions_seen"},
         "hub_auditor": {"audit_leaves", "organisations"},
-        "hub_agreements": {"organisations", "mous", "grants", "mou_areas", "mou_work", "incidents_rules", "policy_epoch"},
+        "hub_agreements": {"organisations", "mous", "grants", "refusals", "mou_areas", "mou_work", "incidents_rules", "policy_epoch"},
     }
     assert {table for table, _ in found} <= allowed[role]
     assert rows(sessions[role], "select * from pg_stats_ext where schemaname = 'hub'") == []

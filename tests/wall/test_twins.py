@@ -73,9 +73,8 @@ def _sign(world: World, found: Sequence[Scenario], folder: Path) -> None:
             content = json.dumps(s.jurisdiction).encode()
             (folder / "west.geojson").write_bytes(content)
             pinned = {"jurisdictions": {"west": {"file": "west.geojson", "sha256": hashlib.sha256(content).hexdigest()}}}
-        world.mou(
-            folder, f"MOU-{s.name.upper()}", s.provider, s.reader, json.loads(json.dumps(s.grants)), **pinned
-        )  # copies: no YAML aliases
+        refuse = {"refuse": json.loads(json.dumps(s.refuse))} if s.refuse else {}  # copies: no YAML aliases
+        world.mou(folder, f"MOU-{s.name.upper()}", s.provider, s.reader, json.loads(json.dumps(s.grants)), **pinned, **refuse)
         assert world.publish(s.reader, feature(f"own-{s.reader}")).status_code == 201
         assert world.publish(POSTER, *(feature(pair[0]["properties"]["external_id"]) for pair in s.pairs)).status_code == 201
 

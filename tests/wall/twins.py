@@ -23,6 +23,7 @@ class Scenario:
     pairs: Sequence[Pair]
     grid_m: int = 500
     jurisdiction: Mapping[str, Any] | None = None
+    refuse: Sequence[Mapping[str, Any]] = ()
 
     @property
     def reader(self) -> str:
@@ -142,12 +143,33 @@ def scenarios(now: datetime) -> list[Scenario]:
             ],
             2000,
         ),
+        Scenario(
+            "refused",
+            [grant(fields=middle | {"severity": "clear", "narrative": "clear"})],
+            [
+                *(apart(f"j{n}", w, 500, severity=5, narrative=CANARY) for n, w in enumerate(PLACES)),
+                *(apart(f"k{n}", w, 500, category="fire") for n, w in enumerate(PLACES)),
+                *(apart(f"l{n}", w, 500, severity=1) for n, w in enumerate(PLACES)),
+                unlike("m0", {"category": "medical", "narrative": CANARY}, {"category": "medical", "severity": 2}),
+            ],
+            500,
+            west_of_centres(500),
+            [
+                _refused("fires", [{"field": "category", "one_of": ["fire"]}, {"field": "place", "within": "west"}]),
+                _refused("worst", [{"field": "severity", "at_least": 4}, {"field": "place", "within": "west"}], ["category", "narrative"]),
+                _refused("care", [{"field": "category", "one_of": ["medical"]}], ["place", "narrative", "severity"]),
+            ],
+        ),
         Scenario("exact", [grant(fields=finest | {"place": "clear"})], [apart("i0", "city", 100), apart("i1", "date line", 100)], 100),
     ]
 
 
 def _hour(at: datetime) -> datetime:
     return at.replace(minute=0, second=0, microsecond=0)
+
+
+def _refused(name: str, where: Sequence[Mapping[str, Any]], fields: Sequence[str] | None = None) -> dict[str, Any]:
+    return {"id": name, "dataset": "incidents", "where": where} | ({"fields": fields} if fields else {})
 
 
 def _windowed(which: str, category: str, fields: Mapping[str, Any], now: datetime, bound: datetime) -> dict[str, Any]:

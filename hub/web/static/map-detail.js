@@ -60,10 +60,18 @@ function links(mous, titles) {
 
 function why(withheld, vocabulary) {
   if (!withheld.length) return [];
-  const names = withheld.map((field) => (vocabulary[field.name] || { words: field.name }).words);
-  const last = names.pop();
+  const refused = withheld.filter((field) => field.refused);
+  const unlisted = withheld.filter((field) => !field.refused);
+  const mous = [...new Set(refused.flatMap((field) => field.refused.map((r) => r.mou)))];
   return [
     element("h3", {}, "Not shown to you"),
-    element("p", { class: "small" }, `No agreement that shares this incident with you for your purpose releases ${names.length ? `${names.join(", ")} or ${last}` : last}. What an agreement doesn't list is withheld.`),
-  ];
+    unlisted.length ? element("p", { class: "small" }, `No agreement that shares this incident with you for your purpose releases ${either(unlisted, vocabulary)}. What an agreement doesn't list is withheld.`) : null,
+    refused.length ? element("p", { class: "small" }, `Whatever else is agreed, you are never shown ${either(refused, vocabulary)} of such an incident: `, ...links(mous, {}), " refuses it.") : null,
+  ].filter(Boolean);
+}
+
+function either(fields, vocabulary) {
+  const names = fields.map((field) => (vocabulary[field.name] || { words: field.name }).words);
+  const last = names.pop();
+  return names.length ? `${names.join(", ")} or ${last}` : last;
 }
