@@ -1,7 +1,7 @@
 """Wires the hub: settings, databases, keys, flows, and the FastAPI application with its one error handler."""
 
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,9 +15,11 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from hub import __version__, localdb
-from hub.agreements.activation import Activation
+from hub.agreements.document import render
 from hub.agreements.in_force import Agreements
-from hub.api import audit, collections, health, imports, maps, oauth, openapi, problems, publish
+from hub.agreements.lifecycle import Lifecycle, Render
+from hub.agreements.party_keys import PartyKeys
+from hub.api import agreements, audit, collections, health, imports, maps, oauth, openapi, problems, publish
 from hub.api.services import Services, Shared
 from hub.audit.failures import Failures
 from hub.audit.leaf import By
@@ -36,6 +38,7 @@ from hub.identity.sessions import Sessions
 from hub.identity.token_key import TokenKey
 from hub.identity.tokens import AccessToken, Verifier
 from hub.logs import RequestLog, configure
+from hub.policy.mou import Mou
 from hub.settings import Settings, read_settings
 from hub.sharing.imports import Imports
 from hub.sharing.publish import Publisher, Publishing
@@ -90,7 +93,13 @@ def open_database(settings: Settings, addresses: Addresses) -> Database:
     )
 
 
-def assemble(settings: Settings, addresses: Addresses, *, clock: Callable[[], datetime] = utc_now) -> tuple[Services, Database]:
+def _document(mou: Mou, names: Mapping[str, str]) -> bytes:
+    return render(mou, names, DATASETS)
+
+
+def assemble(
+    settings: Settings, addresses: Addresses, *, clock: Callable[[], datetime] = utc_now, document: Render = _document
+) -> tuple[Services, Database]:
     """Everything the handlers call, and the database under it (to dispose of at the end)."""
     database = open_database(settings, addresses)
     keyring = Keyring(open_root_key(settings), database.keys)
@@ -118,6 +127,8 @@ def assemble(settings: Settings, addresses: Addresses, *, clock: Callable[[], da
         attempts=Attempts(database.writer, database.secrets.context, clock),
         directory=Directory(database.writer),
         agreements=Agreements(database.reader, DATASETS),
+        lifecycle=Lifecycle(database.agreements, DATASETS, document, clock),
+        party_keys=PartyKeys(database.agreements, clock),
         maps=SharedMaps(database.writer),
         publisher=_publishers(database.writer),
         ready=_readiness(database, keyring),
@@ -179,7 +190,7 @@ def application(called: Services, close: Callable[[], None], chores: Callable[[]
     app.state.services = called
     app.add_middleware(problems.Defects)
     app.add_middleware(RequestLog)
-    for module in (health, oauth, collections, maps, publish, imports, audit, openapi):
+    for module in (health, oauth, collections, maps, publish, imports, agreements, audit, openapi):
         app.include_router(module.router())
     for router in web.routers():
         app.include_router(router)
@@ -197,8 +208,7 @@ def create(settings: Settings, addresses: Addresses) -> FastAPI:
     called, database = assemble(settings, addresses)
     for setting in risky_settings(database.reader):
         _log.error("not durable", setting=setting, why="an acknowledged record could be lost in a crash of this database server")
-    activation = Activation(database.agreements, DATASETS)
-    return application(called, database.dispose, lambda: activation.resume(called.clock()))
+    return application(called, database.dispose, lambda: called.lifecycle.activation.resume(called.clock()))
 
 
 def serving() -> FastAPI:

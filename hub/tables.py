@@ -75,8 +75,52 @@ mous = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     now_column("loaded_at"),
     sa.Column("ordered_by", pg.JSONB),  # who had it come into force, as a leaf tells it
+    sa.Column("document", sa.LargeBinary),  # what people read before they sign: made once, when it is proposed
+    sa.Column("statement", sa.Text),  # what is signed (RFC 8785)
+    sa.Column("suspended_by", sa.Integer, sa.ForeignKey(organisations.c.id)),  # null: the operator, or nobody
+    now_column("stepped_at"),
     sa.UniqueConstraint("mou", "version"),
-    sa.CheckConstraint("state in ('activating', 'active', 'superseded')", name="mous_state"),
+    sa.CheckConstraint(
+        "state in ('draft', 'proposed', 'signed', 'activating', 'active', 'suspended', 'terminated', 'withdrawn', 'superseded')",
+        name="mous_state",
+    ),
+)
+party_keys = sa.Table(  # public halves; good for signatures once the party has offered one and an operator confirmed it
+    "party_keys",
+    metadata,
+    sa.Column("kid", sa.Text, primary_key=True),
+    sa.Column("organisation", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("jwk", pg.JSONB, nullable=False),
+    sa.Column("proof", sa.Text, nullable=False),
+    now_column("offered_at"),
+    sa.Column("confirmed_at", sa.DateTime(timezone=True)),
+    sa.Column("revoked_at", sa.DateTime(timezone=True)),
+)
+boundaries = sa.Table(  # boundary files by what they hold: an MOU pins them by this hash
+    "boundaries",
+    metadata,
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("organisation", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    now_column("at"),
+)
+mou_signatures = sa.Table(
+    "mou_signatures",
+    metadata,
+    sa.Column("mou_id", sa.Integer, sa.ForeignKey(mous.c.id), primary_key=True),
+    sa.Column("organisation", sa.Integer, sa.ForeignKey(organisations.c.id), primary_key=True),
+    sa.Column("kid", sa.Text, sa.ForeignKey(party_keys.c.kid), nullable=False),
+    sa.Column("jws", sa.Text, nullable=False),
+    now_column("at"),
+)
+mou_diffs = sa.Table(  # the newest effect diff of a version, and what it was worked out against
+    "mou_diffs",
+    metadata,
+    sa.Column("mou_id", sa.Integer, sa.ForeignKey(mous.c.id), primary_key=True),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("basis", sa.Text, nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
 )
 mou_work = sa.Table(  # labels to put on or take off, one row a dataset: how far it is, in the order (2 km cell, id)
     "mou_work",

@@ -11,8 +11,10 @@ off, even by kill -9, goes on from the last batch, in any process; two that work
 """
 
 import os
+import time
 from collections.abc import Mapping
 from datetime import datetime
+from math import inf
 from typing import Any
 
 import orjson
@@ -29,9 +31,13 @@ from hub.records import Record
 BATCH = 5_000  # records looked at in one transaction: a fraction of a second
 _NEXT = "select dataset, provider, adds, takes, k2, id from hub.mou_work where mou_id = %s and not done order by dataset limit 1 for update"
 _CLAUSES = "select dataset, id from hub.grants where mou_id = %s union all select dataset, id from hub.refusals where mou_id = %s"
+_SWITCH = """
+update hub.mous set state = 'active', stepped_at = %s where id = %s and state = 'activating'
+  and not exists (select from hub.mou_work where mou_id = %s and not done) returning mou"""
 _TOLD = """
-select m.mou, m.version, m.sha256, o.slug, m.ordered_by, array(select g.name from hub.grants g where g.mou_id = m.id order by g.id)
-from hub.mous m join hub.organisations o on o.id = m.provider where m.id = %s"""
+select m.mou, m.version, m.sha256, o.slug, c.slug, m.statement is not null, m.ordered_by,
+       array(select g.name from hub.grants g where g.mou_id = m.id order by g.id)
+from hub.mous m join hub.organisations o on o.id = m.provider join hub.organisations c on c.id = m.consumer where m.id = %s"""
 
 
 class Activation:
@@ -48,17 +54,20 @@ class Activation:
             self._order(tx, mou_id, name, provider, clauses, [])
         tx.rows("update hub.mous set ordered_by = %s::jsonb where id = %s", (orjson.dumps(by.member()).decode(), mou_id))
 
-    def finish(self, mou_id: int, now: datetime) -> int:
-        """Labels, switches and sweeps; gives the number of records that got labels. What is done already is not done again."""
-        labelled = self._work(mou_id)
+    def finish(self, mou_id: int, now: datetime, patience_s: float = inf) -> int:
+        """Labels, switches and sweeps; gives the number of records that got labels. What is done already is not done again. Gives up
+        after `patience_s` seconds, with what it has done kept.
+        """
+        end = time.monotonic() + patience_s
+        labelled = self._work(mou_id, end)
         for former in self._switch(mou_id, now):
-            self.sweep(former)
+            self.sweep(former, end)
         return labelled
 
-    def sweep(self, mou_id: int) -> None:
-        """Takes the labels of a version off that is no longer active."""
+    def sweep(self, mou_id: int, end: float = inf) -> None:
+        """Takes the labels of a version off that is no longer active, until `end` (monotonic seconds)."""
         self._drop_rules(mou_id)
-        self._work(mou_id)
+        self._work(mou_id, end)
 
     def unfinished(self) -> list[tuple[int, bool]]:
         """Versions that something is to be done for, and whether they are yet to come into force."""
@@ -86,10 +95,10 @@ class Activation:
             (mou_id, self._datasets[name].number, provider, adds, takes),
         )
 
-    def _work(self, mou_id: int) -> int:
-        """Every batch that is left; gives the number of records touched, by former attempts too."""
+    def _work(self, mou_id: int, end: float) -> int:
+        """Batches that are left, until `end`; gives the number of records touched, by former attempts too."""
         with transaction(self._engine) as tx:
-            while self._batch(tx, mou_id):
+            while time.monotonic() < end and self._batch(tx, mou_id):
                 pass
             return int(tx.rows("select coalesce(sum(touched), 0) from hub.mou_work where mou_id = %s", (mou_id,))[0][0])
 
@@ -114,25 +123,27 @@ class Activation:
     def _switch(self, mou_id: int, now: datetime) -> list[int]:
         """The version becomes active, those before it superseded: gives these. Nothing if it is no longer coming into force."""
         with transaction(self._engine) as tx:
-            changed = tx.rows("begin; update hub.mous set state = 'active' where id = %s and state = 'activating' returning mou", (mou_id,))
+            changed = tx.rows(f"begin; {_SWITCH}", (now, mou_id, mou_id))
             if not changed:
                 tx.rows("rollback")
                 return []
             former = [
                 n
                 for (n,) in tx.rows(
-                    "update hub.mous set state = 'superseded' where mou = %s and id <> %s and state = 'active' returning id",
+                    "update hub.mous set state = 'superseded' where mou = %s and id <> %s and state in ('active', 'suspended')"
+                    " returning id",
                     (changed[0][0], mou_id),
                 )
             ]
             for number in former:
-                self._order_sweep(tx, number)
+                self.order_sweep(tx, number)
             self._log(tx, mou_id, now)
             tx.rows("select pg_advisory_xact_lock(7201, 1)")
             tx.rows("update hub.policy_epoch set epoch = epoch + 1; commit")
             return former
 
-    def _order_sweep(self, tx: Transaction, mou_id: int) -> None:
+    def order_sweep(self, tx: Transaction, mou_id: int) -> None:
+        """Has the labels of a version taken off, later: see `sweep`. The caller commits."""
         clauses: dict[str, list[int]] = {}
         for dataset, number in tx.rows(f"{_CLAUSES} order by id", (mou_id, mou_id)):
             clauses.setdefault(self._names[dataset], []).append(number)
@@ -148,9 +159,10 @@ class Activation:
             tx.rows("commit")
 
     def _log(self, tx: Transaction, mou_id: int, now: datetime) -> None:
-        mou, version, digest, provider, by, names = tx.rows(_TOLD, (mou_id,))[0]
-        event = Event(event_id(now, os.urandom(10)), "mou-loaded", now, _by(by), "permit")
-        append(tx, event, [Share(provider, [{"mou": mou, "version": version, "sha256": digest, "grants": names}])])
+        mou, version, digest, provider, consumer, signed, by, names = tx.rows(_TOLD, (mou_id,))[0]
+        kind, asked, owners = ("mou", {"step": "activated"}, [provider, consumer]) if signed else ("mou-loaded", None, [provider])
+        event = Event(event_id(now, os.urandom(10)), kind, now, _by(by), "permit", asked=asked)
+        append(tx, event, [Share(owner, [{"mou": mou, "version": version, "sha256": digest, "grants": names}]) for owner in owners])
 
 
 def _by(member: Mapping[str, Any]) -> By:

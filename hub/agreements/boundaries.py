@@ -38,10 +38,15 @@ def _read(place: str, pinned: Jurisdiction, folder: Path) -> shapely.Geometry:
     found = sha256(content).hexdigest()
     if found != pinned.sha256:
         raise _refused(f"{place}.sha256", f"{pinned.file} has changed: its SHA-256 is {found}, the MOU pins {pinned.sha256}")
-    return _area(f"{place}.file", content)
+    return area_of(f"{place}.file", content)
 
 
-def _area(place: str, content: bytes) -> shapely.Geometry:
+def area_of(place: str, content: bytes) -> shapely.Geometry:
+    """The area of a boundary file; `place` names it in an error.
+
+    Raises:
+        InvalidPolicy: it is no valid Polygon or MultiPolygon.
+    """
     try:
         area = shape(_geometry(place, orjson.loads(content)))
     except (orjson.JSONDecodeError, ValueError, TypeError, KeyError, IndexError, AttributeError, ShapelyError) as error:

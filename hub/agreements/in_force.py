@@ -18,26 +18,31 @@ from hub.policy.mou import Mou, read_mou
 from hub.policy.vocabulary import Action
 from hub.records import Record
 
-State = Literal["in force", "not yet in force", "ended"]
+State = Literal["in force", "not yet in force", "suspended", "ended"]
 Case = Literal["never", "sometimes", "always"]
-_AGREEMENTS = "select sha256, source, provider, consumer, loaded_at from hub.agreements(%s)"
+_AGREEMENTS = "select sha256, source, provider, consumer, loaded_at, state = 'suspended' from hub.agreements(%s)"
 _AREAS = "select mou, name, area from hub.agreement_areas(%s)"
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """One MOU that is loaded and not replaced. `provider_id` and `consumer_id` number the parties; their slugs are in the MOU."""
+    """One MOU that is in force or suspended, whatever its period. `provider_id` and `consumer_id` number the parties, whose slugs are in
+    the MOU.
+    """
 
     mou: Mou
     provider_id: int
     consumer_id: int
     loaded_at: datetime
+    suspended: bool = False
 
     def state(self, now: datetime) -> State:
         since, until = self.mou.in_force.period
         if now < since:
             return "not yet in force"
-        return "in force" if now < until else "ended"
+        if now >= until:
+            return "ended"
+        return "suspended" if self.suspended else "in force"
 
     def days_left(self, now: datetime) -> int:
         """Days that begin before it ends, today's among them."""

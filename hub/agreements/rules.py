@@ -46,7 +46,7 @@ def keep_areas(tx: Transaction, mou_id: int, mou: Mou, areas: Mapping[str, shape
     for name, pinned in mou.jurisdictions.items():
         tx.rows(
             "insert into hub.mou_areas (mou_id, name, sha256, area) values (%s, %s, %s, %s::public.geometry) on conflict do nothing",
-            (mou_id, name, pinned.sha256, _ewkb(areas[name])),
+            (mou_id, name, pinned.sha256, ewkb(areas[name])),
         )
 
 
@@ -104,9 +104,9 @@ def _insert_rule(
 
 def _argument(condition: Condition, areas: Mapping[str, shapely.Geometry]) -> Any:
     if isinstance(condition, Within):
-        return [_ewkb(areas[name]) for name in condition.argument]
+        return [ewkb(areas[name]) for name in condition.argument]
     return list(condition.argument) if isinstance(condition.argument, tuple) else condition.argument
 
 
-def _ewkb(area: shapely.Geometry) -> str:
+def ewkb(area: shapely.Geometry) -> str:
     return str(shapely.to_wkb(shapely.set_srid(area, 4326), hex=True, include_srid=True))

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub import __version__
+from hub.api.agreements import PARTS, SCOPE
 from hub.api.services import READ, Services, services
 from hub.audit.search import DECISIONS
 from hub.records import Record
@@ -61,6 +62,7 @@ def document(called: Services) -> dict[str, Any]:
         "/healthz": {"get": _operation("healthz", "The process runs")},
         "/readyz": {"get": _operation("readyz", "The databases answer", statuses=(200, 503))},
     }
+    paths |= _agreement_paths()
     for name, shared in called.datasets.items():
         paths |= _dataset_paths(name, shared.dataset, called.settings.page_limit)
     return {
@@ -81,7 +83,12 @@ def document(called: Services) -> dict[str, Any]:
                     "flows": {
                         "clientCredentials": {
                             "tokenUrl": f"{called.settings.base_url}/oauth/token",
-                            "scopes": {"publish": "Publish records", "query": "Read what is shared", "audit": "Read the log"},
+                            "scopes": {
+                                "publish": "Publish records",
+                                "query": "Read what is shared",
+                                "audit": "Read the log",
+                                "agreements": "Act for a party of agreements",
+                            },
                         }
                     },
                 }
@@ -119,6 +126,57 @@ def _dataset_paths(name: str, dataset: type[Record], max_limit: int) -> dict[str
         **_map_paths(name, dataset),
         **_import_paths(name),
     }
+
+
+def _agreement_paths() -> dict[str, Any]:
+    """Agreements and the steps of their life (hub/api/agreements.py)."""
+    text: dict[str, Any] = {"type": "string"}
+    named = [
+        _parameter("mou", "The agreement's name", text, where="path"),
+        _parameter("version", "Its version", {"type": "integer"}, where="path"),
+    ]
+    digest = _parameter("sha256", "SHA-256 of the file, in hexadecimal", text, where="path")
+    kid = _parameter("kid", "RFC 7638 thumbprint of the key", text, where="path")
+    part = _parameter("part", "Its file, what people read, or what is signed", text | {"enum": list(PARTS)}, where="path")
+    read = (200, 400, 401, 403, 404, 503)
+
+    def of(name: str, summary: str, statuses: tuple[int, ...], parameters: list[dict[str, Any]], media: str = JSON) -> dict[str, Any]:
+        return _secured(_operation(name, summary, media, statuses), SCOPE, parameters)
+
+    def write(name: str, summary: str, parameters: list[dict[str, Any]], *more: int, body: str = JSON) -> dict[str, Any]:
+        found = of(name, summary, (200, *more, 400, 401, 403, 404, 409, 413, 415, 422, 503), parameters)
+        return found | _body(body)
+
+    here = "/mous/{mou}/{version}"
+    return {
+        "/mous": {
+            "get": of("agreements", "Your agreements, every version", (200, 400, 401, 403, 503), []),
+            "post": write("agreement_draft", "Keep an MOU file as a draft", [], 201, body="application/yaml"),
+        },
+        "/mous/boundaries/{sha256}": {
+            "put": write("agreement_boundary", "Keep a boundary file that MOUs pin", [digest], 201, body=GEOJSON)
+        },
+        here: {"get": of("agreement", "How a version stands", read, named)},
+        f"{here}/diff": {"post": write("agreement_diff", "What a version would change, worked out on the records there are", named)},
+        **{f"{here}/{name}": {"post": write(f"agreement_{name}", summary, named, *more)} for name, summary, *more in _STEPS},
+        f"{here}/{{part}}": {"get": of("agreement_part", "A part of a version", read, [*named, part])},
+        "/party-keys": {
+            "get": of("party_keys", "Your keys for signatures", (200, 400, 401, 403, 503), []),
+            "post": write("party_key_offer", "Offer a key for signatures; an operator confirms it", [], 201),
+        },
+        "/party-keys/{kid}/revocation": {"post": write("party_key_revocation", "Revoke a key of your own", [kid])},
+    }
+
+
+_STEPS: tuple[tuple[Any, ...], ...] = (
+    ("proposal", "Fix a draft: its text and the document that people read"),
+    ("signatures", "Sign: a detached JWS over the statement"),
+    ("activation", "Bring a signed version into force; it names the effect that was looked at", 202),
+    ("suspension", "From the next query on it gives nothing"),
+    ("resumption", "Have a suspended version give again"),
+    ("termination", "End it for good"),
+    ("withdrawal", "Take a version back that is not in force yet"),
+)
 
 
 def _map_paths(name: str, dataset: type[Record]) -> dict[str, Any]:
@@ -229,7 +287,10 @@ def _items_parameters(dataset: type[Record], max_limit: int) -> list[dict[str, A
 
 def _audit_parameters() -> list[dict[str, Any]]:
     text = {"type": "string"}
-    kinds = "query, export, publish, withdraw, import, token, sign-in, sign-out, person, refusal, mou-loaded, audit, unauthenticated."
+    kinds = (
+        "query, export, publish, withdraw, import, token, sign-in, sign-out, person, refusal, mou, mou-loaded, party-key, audit,"
+        " unauthenticated."
+    )
     return [
         _parameter("datetime", "A time, or from/until with `..` for an open end (RFC 3339).", text),
         _parameter("organisation", "Who did it (slug).", text),

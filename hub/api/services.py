@@ -10,6 +10,8 @@ from typing import cast
 from starlette.requests import Request
 
 from hub.agreements.in_force import Agreements
+from hub.agreements.lifecycle import Lifecycle
+from hub.agreements.party_keys import PartyKeys
 from hub.audit.failures import Failures
 from hub.audit.leaf import By, Event, event_id
 from hub.audit.log import Log
@@ -61,6 +63,8 @@ class Services:
     attempts: Attempts
     directory: Directory
     agreements: Agreements
+    lifecycle: Lifecycle
+    party_keys: PartyKeys
     maps: SharedMaps
     publisher: Callable[[AccessToken, By], Publisher]
     ready: Callable[[], None]

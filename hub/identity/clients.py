@@ -15,7 +15,7 @@ from hub.identity.connection import transaction
 from hub.identity.keys import read_public
 from hub.identity.organisations import Organisation
 
-SCOPES = frozenset({"publish", "query", "audit"})
+SCOPES = frozenset({"publish", "query", "audit", "agreements"})
 CLIENT_ID = re.compile(r"[a-z0-9][a-z0-9._-]{1,62}")
 
 _ADD = text(

@@ -52,13 +52,19 @@ def read(token: str) -> Unverified:
         raise Doubtful(f"The token is longer than {MAX_BYTES} bytes.")
     if not _SHAPE.fullmatch(token):
         raise Doubtful("The token is not a signed JWT (three parts in base64url).")
-    header, claims = (_json_object(part) for part in token.split(".")[:2])
+    head, payload, _ = token.split(".")
+    return Unverified(token, read_header(head), _json_object(payload))
+
+
+def read_header(part: str) -> dict[str, str]:
+    """The header of a JWS. Raises `Doubtful`."""
+    header = _json_object(part)
     if unknown := header.keys() - HEADER_MEMBERS:
         known = [name for name in ("crit", "b64", "jwk", "jku", "x5c", "x5u") if name in unknown]
         raise Doubtful(f"The token's header has a member the hub does not take ({', '.join(known) or 'unknown'}).")
     if not all(isinstance(value, str) for value in header.values()):
         raise Doubtful("The token's header has a member that is not a string.")
-    return Unverified(token, header, claims)
+    return header
 
 
 def _json_object(part: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr, StringConstraints, ValidationError, Val
 from ruamel.yaml.nodes import Node
 
 from hub.errors import InvalidPolicy, Problem
-from hub.policy.clauses import REASONS, Aggregates, Clause, Duties, Grant, Refusal, Window
+from hub.policy.clauses import REASONS, Aggregates, Duties, Grant, Refusal, Window
 from hub.policy.own_tests import As, OwnTest, TestedRecord
 from hub.policy.vocabulary import Part, Slug, Text, suggestion
 from hub.records import Record
@@ -137,7 +137,7 @@ class Mou(Part):
                 raise ValueError(f"tests: [{n}] record: {test.record.area!r} is not among the jurisdictions")
         return self
 
-    def clauses(self) -> Iterator[tuple[str, Clause]]:
+    def clauses(self) -> Iterator[tuple[str, Grant | Refusal]]:
         """Grants, then refusals, each with the word of the file that it stands under."""
         yield from (("grants", grant) for grant in self.grants)
         yield from (("refuse", refusal) for refusal in self.refuse)

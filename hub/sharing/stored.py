@@ -29,7 +29,7 @@ def dataset_sql(name: str, dataset: type[Record]) -> str:
             _receipts_sql(name),
             _revisions_sql(name),
             _index_sql(name),
-            _rights_sql(name),
+            _rights_sql(name, dataset),
         ]
     )
 
@@ -236,7 +236,8 @@ alter table {SCHEMA}.{name} alter column released set statistics 1000;
 """
 
 
-def _rights_sql(name: str) -> str:
+def _rights_sql(name: str, dataset: type[Record]) -> str:
+    clear = ", ".join(["id", "revision_no", "provider", "released", *CELL_COLUMNS.values(), *(f.name for f in clear_fields(dataset))])
     views = ", ".join(f"{SCHEMA}.{name}_{path}" for path in PATHS)
     return f"""
 revoke execute on all functions in schema {SCHEMA} from public;
@@ -246,4 +247,5 @@ grant execute on function {", ".join(f"{SCHEMA}.{name}_{f}" for f in WRITING)} t
 grant execute on function {SCHEMA}.{name}_revisions to {AUDITOR};
 grant execute on function {SCHEMA}.{name}_relabel to {AGREEMENTS};
 grant select, insert, delete on {SCHEMA}.{name}_rules to {AGREEMENTS};
+grant select ({clear}) on {SCHEMA}.{name} to {AGREEMENTS};  -- an effect diff counts; nothing sealed
 """

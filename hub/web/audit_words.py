@@ -25,12 +25,39 @@ KINDS = {
     "sign-out": "Signed out",
     "person": "People changed",
     "token": "Access tokens",
+    "mou": "Steps of agreements",
     "mou-loaded": "Agreements put in force",
+    "party-key": "Keys for signatures",
     "unauthenticated": "Failed sign-ins and tokens",
 }
 DECISIONS = {"permit": "allowed", "refuse": "refused", "absent": "absent or not shared"}
 METHODS = {"passkey": "a passkey", "recovery-code": "a recovery code", "link": "a one-time link", "invitation": "an invitation"}
 IMPORTS = {"cancelled": "cancelled an import", "report": "read the report of an import", "dry_run": "tried out an import"}
+STEPS: dict[str, tuple[str, dict[str, str]]] = {
+    "mou": (
+        "took a step of an agreement",
+        {
+            "drafted": "drafted an agreement",
+            "proposed": "proposed an agreement",
+            "signed": "signed an agreement",
+            "compared": "looked at what an agreement would change",
+            "activating": "had an agreement come into force",
+            "activated": "brought an agreement into force",
+            "suspended": "suspended an agreement",
+            "resumed": "resumed an agreement",
+            "terminated": "ended an agreement",
+            "withdrawn": "withdrew an agreement",
+        },
+    ),
+    "party-key": (
+        "changed a key for signatures",
+        {
+            "offered": "offered a key for signatures",
+            "confirmed": "confirmed a key for signatures",
+            "revoked": "revoked a key for signatures",
+        },
+    ),
+}
 PERSON = {
     "invite": "invited a person",
     "disable": "ended a person’s access",
@@ -144,6 +171,9 @@ def _other(kind: str, asked: Leaf) -> str:
     if kind == "audit":
         return "took part of the log away as CSV" if asked.get("as") == "csv" else "read the log"
     words = {"sign-out": "signed out", "token": "got an access token", "mou-loaded": "put an agreement in force"}
+    if kind in STEPS:
+        many, steps = STEPS[kind]
+        return steps.get(asked.get("step", ""), many)
     if kind == "person":
         return PERSON.get(asked.get("change", ""), "changed a person")
     return words.get(kind, kind)

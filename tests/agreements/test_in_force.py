@@ -188,7 +188,8 @@ def test_what_may_be_chosen_is_what_a_query_opens(hub: World, numbers: dict[str,
 
 def test_a_stored_file_that_was_changed_is_noticed(hub: World, numbers: dict[str, int]) -> None:
     fresh = Agreements(hub.database.reader, DATASETS)
-    change = "update hub.mous set source = replace(source, :old, :new) where mou = 'MOU-BACK'"
+    change = "alter table hub.mous disable trigger guard; update hub.mous set source = replace(source, :old, :new) where mou = 'MOU-BACK';"
+    change += "alter table hub.mous enable trigger guard"
     with hub.superuser() as connection:
         connection.execute(sa.text(change), {"old": "title: Back", "new": "title: Best"})
     with pytest.raises(Tampered, match="MOU-BACK version 1"):

@@ -39,9 +39,9 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 def routes(world: World) -> Iterator[tuple[str, str]]:
     """Every path and method that the application has, each dataset's by its name."""
-    from hub.api import audit, collections, health, imports, maps, oauth, openapi, publish
+    from hub.api import agreements, audit, collections, health, imports, maps, oauth, openapi, publish
 
-    for module in (audit, collections, health, imports, maps, oauth, openapi, publish):
+    for module in (agreements, audit, collections, health, imports, maps, oauth, openapi, publish):
         for route in module.router().routes:
             for name in DATASETS if "{name}" in route.path else [""]:
                 for method in route.methods - {"HEAD"}:
@@ -85,7 +85,7 @@ def test_every_operation_is_complete(document: dict[str, Any]) -> None:
         assert declared == re.findall(r"{(\w+)}", path)
         for parameter in operation.get("parameters", []):
             assert parameter["schema"], parameter
-            assert parameter["description"].endswith((".", ")", "id")), parameter
+            assert parameter["description"].endswith((".", ")", "id", "hexadecimal", "name", "version", "key", "signed")), parameter
             assert parameter["required"] is (parameter["in"] == "path" or (path, parameter["name"]) == (AREA, "bbox"))
         assert ("requestBody" in operation) is (method in ("post", "put", "patch"))
         for status, response in operation["responses"].items():

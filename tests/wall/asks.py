@@ -133,6 +133,32 @@ def _audit(method: str, path: str, op: Operation, scenario: Scenario, ids: Mappi
     yield Ask(method, path, scenario.reader, PURPOSE)
 
 
+def _agreements(method: str, path: str, op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
+    """Steps of agreements say nothing of records, whoever asks, and a program without the scope takes none."""
+    values = {"mou": [f"MOU-{scenario.name.upper()}", "MOU-NOBODY"], "version": ["1", "x"], "part": ["source", "other"]}
+    values |= {"sha256": ["0" * 64], "kid": ["none"]}
+    names = [p["name"] for p in op["parameters"]]
+    assert set(names) <= set(values)
+    for n in range(2):
+        filled = path
+        for name in names:
+            filled = filled.replace(f"{{{name}}}", values[name][n % len(values[name])])
+        for client in (None, scenario.reader):
+            yield Ask(method, filled, client, json={} if method != "GET" else None)
+
+
+AGREEMENTS = [
+    "agreements",
+    "agreement",
+    "agreement_part",
+    "agreement_draft",
+    "agreement_boundary",
+    "agreement_diff",
+    *(f"agreement_{name}" for name in ("proposal", "signatures", "activation", "suspension", "resumption", "termination", "withdrawal")),
+    "party_keys",
+    "party_key_offer",
+    "party_key_revocation",
+]
 GENERATORS: dict[str, Callable[..., Asks]] = {
     **dict.fromkeys(
         ["landing", "conformance", "api", "collections", "jwks", "metadata", "healthz", "readyz", "describe_incidents"], _plain
@@ -147,6 +173,7 @@ GENERATORS: dict[str, Callable[..., Asks]] = {
     "items_incidents": _page,
     "map_incidents": _map,
     "auditEvents": _audit,
+    **dict.fromkeys(AGREEMENTS, _agreements),
 }
 
 

@@ -37,6 +37,9 @@ TABLES = {
         ("organisations", "SELECT"),
         ("mous", "UPDATE"),
         *(("policy_epoch", right) for right in ("SELECT", "UPDATE")),
+        *((table, right) for table in ("party_keys", "mou_signatures", "mou_diffs") for right in ("SELECT", "INSERT", "UPDATE")),
+        *(("boundaries", right) for right in ("SELECT", "INSERT")),
+        *((name, "SELECT") for name in DATASETS),  # clear columns: see below
         *(("mou_work", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
         *((f"{name}_rules", right) for name in DATASETS for right in ("SELECT", "INSERT", "DELETE")),
     },
