@@ -84,6 +84,15 @@ class Client:
             raise ValueError(f"{address!r} is neither a path (/…) nor an address of {self._base}")
         return _checked(self._http.get(self._base + path, headers=self._headers()))
 
+    def request(self, method: str, path: str, body: bytes | Mapping[str, Any], media: str = "application/json") -> httpx2.Response:
+        """A change, such as a step of an agreement: a mapping goes as JSON, bytes as they are.
+
+        Raises:
+            Problem: the answer is no success.
+        """
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return _checked(self._http.request(method, self._base + path, content=content, headers=self._headers() | {"Content-Type": media}))
+
     def items(self, collection: str, limit: int = 500, **filters: str) -> Iterator[dict[str, Any]]:
         """Every feature that matches, page by page."""
         address: str | None = f"/collections/{collection}/items?{httpx2.QueryParams({'limit': limit, **filters})}"

@@ -15,12 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from hub import __version__, demo, geo
-from hub.agreements.load import check, load
 from hub.api.parameters import bbox
 from hub.app import addresses_of, prepare
 from hub.audit.leaf import By, Event, event_id, revision_count
 from hub.audit.log import Log, Search
-from hub.cli import imports, mapping, person
+from hub.cli import imports, mapping, mou, party_key, person
 from hub.cli.opened import opened
 from hub.cli.publish import publish
 from hub.client import Problem
@@ -35,12 +34,12 @@ app = typer.Typer(
 )
 org = typer.Typer(no_args_is_help=True, help="Partner organisations.")
 client = typer.Typer(no_args_is_help=True, help="Clients: programs of an organisation, each with a registered public key.")
-mou = typer.Typer(no_args_is_help=True, help="Memoranda of understanding.")
 audit = typer.Typer(no_args_is_help=True, help="The audit log.")
 for name, group in (
     ("org", org),
     ("client", client),
-    ("mou", mou),
+    ("mou", mou.commands),
+    ("party-key", party_key.commands),
     ("audit", audit),
     ("imports", imports.commands),
     ("mapping", mapping.commands),
@@ -118,7 +117,7 @@ def client_add(
     organisation: str,
     client_id: str,
     key: Annotated[Path, typer.Option(help="The client's public key (PEM or JWK).")],
-    scope: Annotated[list[str], typer.Option(help="publish, query or audit; may be repeated.")],
+    scope: Annotated[list[str], typer.Option(help="publish, query, audit or agreements; may be repeated.")],
 ) -> None:
     """Registers a client of an organisation with its public key."""
     try:
@@ -136,31 +135,6 @@ def client_disable(client_id: str) -> None:
     with opened() as database:
         clients.disable(database.writer, client_id, datetime.now(UTC))
     console.print(f"Disabled {client_id}.")
-
-
-@mou.command("check")
-def mou_check(file: Path) -> None:
-    """Reads an MOU file with its boundary files and runs its own tests; needs no database and changes nothing."""
-    found, _ = check(file, DATASETS)
-    tests = f"{len(found.tests)}, all pass" if found.tests else "none"
-    console.print(f"{found.mou} version {found.version} is good. Grants: {len(found.grants)}; its own tests: {tests}.", markup=False)
-    console.print(f"SHA-256 {found.sha256}")
-
-
-@mou.command("load")
-def mou_load(file: Path) -> None:
-    """Puts an MOU file in force. Boundary files are read from its folder."""
-    with opened() as database:
-        loaded = load(database.agreements, file, DATASETS, datetime.now(UTC), By(client="cli"))
-    what = f"{loaded.mou.mou} version {loaded.mou.version} (SHA-256 {loaded.mou.sha256[:16]}…)"
-    if loaded.unchanged:
-        console.print(f"{what} was loaded already; nothing changed.")
-        return
-    replaced = f"; it replaces version {loaded.superseded}" if loaded.superseded else ""
-    console.print(f"{what} is loaded{replaced}. {len(loaded.mou.grants)} grants; they reach {loaded.labelled:,} records.")
-    console.print("This version of the hub checks no signatures: whoever runs this command vouches that the parties agreed.")
-    if not loaded.mou.in_force.period[0] <= datetime.now(UTC) < loaded.mou.in_force.period[1]:
-        console.print(f"Note: it is in force from {loaded.mou.in_force.since} until {loaded.mou.in_force.until}, which is not today.")
 
 
 @audit.command("list")

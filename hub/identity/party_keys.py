@@ -66,18 +66,30 @@ def sign(private_pem: bytes, passphrase: str | None, content: bytes, typ: str) -
     Raises:
         InvalidRequest: the key can't be read, or is of another kind.
     """
-    try:
-        private: Any = load_pem_private_key(private_pem, passphrase.encode() if passphrase else None)
-        public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        jwk = read_party_key(public)
-        pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        key = type(load(jwk)).import_key(pem)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise InvalidRequest(f"The key can't be read: {error}", field="key") from None
+    private = _private(private_pem, passphrase)
+    _, jwk = public_of(private_pem, passphrase)
+    key = type(load(jwk)).import_key(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     algorithm = ALGORITHMS[jwk["kty"]][0]
     header = {"alg": algorithm, "kid": jwk["kid"], "typ": typ}
     head, _, signature = jws.serialize_compact(header, content, key, algorithms=[algorithm]).split(".")
     return f"{head}..{signature}"
+
+
+def public_of(private_pem: bytes, passphrase: str | None) -> tuple[str, dict[str, str]]:
+    """The public half of a key, in PEM and as a JWK.
+
+    Raises:
+        InvalidRequest: the key can't be read, or is of another kind.
+    """
+    public = _private(private_pem, passphrase).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return public.decode(), read_party_key(public)
+
+
+def _private(pem: bytes, passphrase: str | None) -> Any:
+    try:
+        return load_pem_private_key(pem, passphrase.encode() if passphrase else None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise InvalidRequest(f"The key can't be read: {error}", field="key") from None
 
 
 def kid_of(signature: str, typ: str) -> str:

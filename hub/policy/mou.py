@@ -113,7 +113,9 @@ class Mou(Part):
     @classmethod
     def _about(cls, value: object, info: ValidationInfo) -> object:
         """A test is about the dataset that the grants are about, where they name one alone."""
-        named = {grant.dataset for grant in info.data.get("grants", ())}
+        if "grants" not in info.data:
+            return []  # what is wrong with those is said; what follows from it isn't
+        named = {grant.dataset for grant in info.data["grants"]}
         if not isinstance(value, list) or len(named) != 1:
             return value
         return [{"dataset": next(iter(named)), **item} if isinstance(item, dict) else item for item in value]

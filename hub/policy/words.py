@@ -3,7 +3,7 @@
 Pure: the names of organisations and the catalogue come in as arguments. What has no words here yet fails a test, not a reader.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
@@ -101,6 +101,20 @@ def explain_refusal(mou: Mou, refusal: Refusal, names: Mapping[str, str]) -> Ref
         f"Whatever else is agreed, {provider} never shows {consumer} {what}: for no purpose, and under no other agreement of theirs.",
         tuple(_refused_words(c) for c in refusal.where) or (f"Every one of {provider}'s {refusal.dataset}.",),
     )
+
+
+def lines(mou: Mou, names: Mapping[str, str], datasets: Mapping[str, type[Record]]) -> Iterator[str]:
+    """All that is said of an MOU, a sentence a line."""
+    yield from (headline(mou, names), in_force_words(mou), review_words(mou))
+    for grant in mou.grants:
+        said = explain(mou, grant, names, datasets[grant.dataset])
+        yield from ("", f"# {grant.id}", said.summary, *(f"- {r}" for r in said.records), said.period, said.purposes)
+        yield from (*(f"- {a}" for a in said.actions), said.case)
+        yield from (f"{s.words} ({s.field}): {s.how}" for s in said.shown)
+        yield f"withheld: {', '.join(said.withheld)}"
+    for refusal in mou.refuse:
+        never = explain_refusal(mou, refusal, names)
+        yield from ("", f"# {refusal.id}", never.summary, *(f"- {r}" for r in never.records))
 
 
 def parties(mou: Mou, names: Mapping[str, str]) -> tuple[str, str]:

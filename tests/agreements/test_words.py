@@ -4,7 +4,6 @@ After a change that is meant: GOLDEN=write .venv/bin/python -m pytest tests/agre
 """
 
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -28,27 +27,13 @@ NAMES = {"police": "Harbour Police", "health": "Riverside Health"}
 DEMO = sorted((ROOT / "policies" / "demo").glob("*.yaml"))
 
 
-def lines(mou: Mou) -> Iterator[str]:
-    """All that is said of an MOU, a sentence a line."""
-    yield from (words.headline(mou, NAMES), words.in_force_words(mou), words.review_words(mou))
-    for grant in mou.grants:
-        said = words.explain(mou, grant, NAMES, DATASETS[grant.dataset])
-        yield from ("", f"# {grant.id}", said.summary, *(f"- {r}" for r in said.records), said.period, said.purposes)
-        yield from (*(f"- {a}" for a in said.actions), said.case)
-        yield from (f"{s.words} ({s.field}): {s.how}" for s in said.shown)
-        yield f"withheld: {', '.join(said.withheld)}"
-    for refusal in mou.refuse:
-        never = words.explain_refusal(mou, refusal, NAMES)
-        yield from ("", f"# {refusal.id}", never.summary, *(f"- {r}" for r in never.records))
-
-
 @pytest.fixture(scope="module")
 def everything() -> Mou:
     return read_mou((FOLDER / "everything.yaml").read_bytes(), DATASETS)
 
 
 def test_what_lawyers_read(everything: Mou) -> None:
-    text = "\n".join(lines(everything)) + "\n"
+    text = "\n".join(words.lines(everything, NAMES, DATASETS)) + "\n"
     path = FOLDER / "everything.txt"
     if os.environ.get("GOLDEN") == "write":
         path.write_text(text)
@@ -57,7 +42,7 @@ def test_what_lawyers_read(everything: Mou) -> None:
 
 @pytest.mark.parametrize("path", DEMO, ids=lambda path: path.stem)
 def test_the_demos_agreements_have_words_without_gaps(path: Path) -> None:
-    for line in lines(read_mou(path.read_bytes(), DATASETS)):
+    for line in words.lines(read_mou(path.read_bytes(), DATASETS), NAMES, DATASETS):
         assert line == line.strip(), line
         assert not any(odd in line for odd in ("None", "  ", "..", "{", "}", "()", "timedelta")), line
 

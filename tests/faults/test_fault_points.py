@@ -255,7 +255,8 @@ def test_all_connections_taken_is_503_and_passes(shared: World, monkeypatch: pyt
 
 def test_connections_that_died_while_idle_cost_nobody_an_answer(shared: World) -> None:
     """As after a restart of PostgreSQL: every pooled connection is dead, and none of them knows."""
-    engines = (shared.database.reader, shared.database.writer, shared.database.auditor, shared.database.keys)
+    base = shared.database
+    engines = (base.reader, base.writer, base.auditor, base.agreements, base.keys)
     shared.bearer("police"), shared.bearer("health", "research")
     for engine in engines:
         for pooled in [engine.raw_connection() for _ in range(shared.settings.pool_size)]:

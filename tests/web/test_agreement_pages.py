@@ -180,7 +180,7 @@ def test_what_is_not_in_force_is_apart_and_says_that_nothing_is_shared(scene: Sc
 def test_an_organisation_without_agreements_is_told_how_one_begins(scene: Scene) -> None:
     text = scene.text("newcomer", "/agreements")
     assert "No agreement with Newcomer is in force" in text
-    assert "hub mou load" in text
+    assert "hub mou propose" in text
 
 
 def test_an_agreement_is_readable_in_full(scene: Scene) -> None:

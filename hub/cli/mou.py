@@ -1,0 +1,345 @@
+"""`hub mou …`: an agreement from its file to its end. What needs no hub works on files alone; a step is taken as a party (`--as`, over
+HTTP) or, where the operator may, on the hub itself.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx2
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from ruamel.yaml import YAML
+
+from hub.agreements.document import render
+from hub.agreements.lifecycle import Lifecycle
+from hub.agreements.load import check, load
+from hub.agreements.store import Actor
+from hub.audit.leaf import By
+from hub.cli.opened import opened
+from hub.client import Client
+from hub.datasets import DATASETS
+from hub.demo import profile_client
+from hub.errors import InvalidRequest, Refused
+from hub.identity.party_keys import STATEMENT, sign
+from hub.policy import words
+from hub.policy.mou import Mou
+from hub.policy.own_tests import As, OwnTest
+from hub.policy.playing import NOON, failures, outcome
+from hub.settings import read_settings
+
+commands = typer.Typer(no_args_is_help=True, help="Memoranda of understanding: written, tried, signed, in force, ended.")
+console = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
+AsParty = Annotated[str, typer.Option("--as", help="The profile of your organisation's program with the scope agreements.")]
+AsAnybody = Annotated[str | None, typer.Option("--as", help="A party's profile; without one you act as the operator, on the hub itself.")]
+Key = Annotated[Path, typer.Option(help="Your organisation's private key for signatures (see hub party-key new).")]
+
+
+@commands.command("check")
+def check_file(file: Path) -> None:
+    """Reads an MOU file with its boundary files and runs its own tests; needs no database and changes nothing."""
+    found, _ = check(file, DATASETS)
+    tests = f"{len(found.tests)}, all pass" if found.tests else "none"
+    console.print(f"{found.mou} version {found.version} is good. Grants: {len(found.grants)}; its own tests: {tests}.", markup=False)
+    console.print(f"SHA-256 {found.sha256}")
+
+
+@commands.command()
+def test(file: Path) -> None:
+    """Runs the tests that an MOU file brings along, and says what came of each; needs no database."""
+    found, areas = check(file, DATASETS, own_tests=False)
+    wrong = {p.field: p.reason for p in failures(found, areas, DATASETS)}
+    for n, one in enumerate(found.tests):
+        reason = wrong.get(f"tests[{n}].expect")
+        console.print(f"{'failed' if reason else 'passed'}  tests[{n}]  {one.as_.organisation} for {one.as_.purpose}", markup=False)
+        if reason:
+            console.print(f"        {reason}", markup=False)
+    console.print(f"{len(found.tests)} tests, {len(wrong)} failed.")
+    if wrong:
+        raise typer.Exit(1)
+
+
+@commands.command("what-if")
+def what_if(
+    file: Path,
+    record: Annotated[str, typer.Argument(help="A made-up record in YAML, such as '{in: harbour, ago: P3D, category: theft}'.")],
+    organisation: Annotated[str | None, typer.Option(help="Who asks; the consumer unless said.")] = None,
+    purpose: Annotated[str | None, typer.Option(help="For what; the first purpose of the first grant unless said.")] = None,
+    case: Annotated[str | None, typer.Option(help="With which case reference.")] = None,
+    dataset: Annotated[str, typer.Option(help="Of which dataset the record is.")] = "incidents",
+) -> None:
+    """What an MOU file would make of a made-up record; needs no database."""
+    found, areas = check(file, DATASETS, own_tests=False)
+    who = organisation or found.parties.consumer
+    asked = As(organisation=who, purpose=purpose or found.grants[0].purposes[0], case=case)
+    about = YAML(typ="safe", pure=True).load(record)
+    try:
+        one = OwnTest.model_validate(
+            {"as": asked.model_dump(), "dataset": dataset, "record": about, "expect": "shown"}, context={"datasets": DATASETS}
+        )
+    except ValueError as error:
+        raise InvalidRequest(f"The record can't be read: {_first(error)}", field="record") from None
+    shown = outcome(found, one, areas, DATASETS, found.in_force.period[0] + NOON)
+    console.print(f"{asked.organisation} for {asked.purpose}: {'hidden' if shown is None else 'shown'}.", markup=False)
+    if shown is not None:
+        _table(["field", "treatment"], [[name, str(t)] for name, t in shown.items()])
+
+
+def _first(error: ValueError) -> str:
+    errors = getattr(error, "errors", None)
+    if errors is None:
+        return str(error)
+    first = errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+
+
+@commands.command()
+def explain(file: Path) -> None:
+    """Tells an MOU file in sentences, as the page of the agreement does; needs no database."""
+    found, _ = check(file, DATASETS, own_tests=False)
+    for line in words.lines(found, {}, DATASETS):
+        console.print(line, markup=False)
+
+
+@commands.command()
+def renew(
+    file: Path,
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The last day of the new period.")],
+    since: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="Its first day; the day after the old one's last unless said.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the new version; printed unless said.")] = None,
+) -> None:
+    """Writes the next version of an MOU file, for a new period; everything else stays as it is, comments included."""
+    found, _ = check(file, DATASETS, own_tests=False)
+    first = since.date() if since else found.in_force.until + timedelta(days=1)
+    if until.date() < first:
+        raise InvalidRequest("The new period would end before it begins.", field="until")
+    text = _renewed(found, first, until.date())
+    if out is None:
+        print(text, end="")
+        return
+    if out.exists():
+        raise InvalidRequest(f"{out} is there already.", field="out")
+    out.write_text(text)
+    console.print(f"Wrote version {found.version + 1} of {found.mou} to {out}. Propose it with hub mou propose {out}.", markup=False)
+
+
+def _renewed(found: Mou, first: date, last: date) -> str:
+    yaml = YAML(pure=True)
+    yaml.width, yaml.preserve_quotes = 10_000, True
+    data = yaml.load(found.source)
+    data["version"] = found.version + 1
+    if "supersedes" in data:
+        del data["supersedes"]
+    data.insert(list(data).index("version") + 1, "supersedes", f"sha256:{found.sha256}")
+    data["in_force"]["from"], data["in_force"]["until"] = first, last
+    out = BytesIO()
+    yaml.dump(data, out)
+    return out.getvalue().decode()
+
+
+@commands.command("load")
+def load_file(file: Path) -> None:
+    """Puts an MOU file in force without signatures, for a hub that is being set up. Boundary files are read from its folder."""
+    with opened() as database:
+        loaded = load(database.agreements, file, DATASETS, datetime.now(UTC), By(client="cli"))
+    what = f"{loaded.mou.mou} version {loaded.mou.version} (SHA-256 {loaded.mou.sha256[:16]}…)"
+    if loaded.unchanged:
+        console.print(f"{what} was loaded already; nothing changed.")
+        return
+    replaced = f"; it replaces version {loaded.superseded}" if loaded.superseded else ""
+    console.print(f"{what} is loaded{replaced}. {len(loaded.mou.grants)} grants; they reach {loaded.labelled:,} records.")
+    console.print(
+        "Nothing was signed: whoever runs this command vouches that the parties agreed. hub mou propose is the way that is signed."
+    )
+    if not loaded.mou.in_force.period[0] <= datetime.now(UTC) < loaded.mou.in_force.period[1]:
+        console.print(f"Note: it is in force from {loaded.mou.in_force.since} until {loaded.mou.in_force.until}, which is not today.")
+
+
+@commands.command()
+def propose(
+    file: Path,
+    as_: AsParty,
+    draft: Annotated[bool, typer.Option("--draft", help="Only keep it as a draft, which may be replaced.")] = False,
+) -> None:
+    """Sends an MOU file and its boundary files to the hub, and fixes its text for both parties to sign."""
+    found, _ = check(file, DATASETS)
+    with _party(as_) as client:
+        for pinned in found.jurisdictions.values():
+            content = (file.parent / pinned.file).read_bytes()
+            client.request("PUT", f"/mous/boundaries/{pinned.sha256}", content, "application/geo+json")
+        _told(client.request("POST", "/mous", found.source, "application/yaml"))
+        if not draft:
+            _told(client.request("POST", f"/mous/{found.mou}/{found.version}/proposal", {}))
+
+
+@commands.command("sign")
+def sign_version(
+    key: Key,
+    mou: Annotated[str | None, typer.Argument(help="The agreement's name; with --as.")] = None,
+    version: Annotated[int | None, typer.Argument(help="Its version; with --as.")] = None,
+    as_: Annotated[
+        str | None, typer.Option("--as", help="A party's profile: reads the statement from the hub, and sends the signature.")
+    ] = None,
+    statement_file: Annotated[
+        Path | None, typer.Option("--statement", help="Signs this file instead, without a hub; prints the signature.")
+    ] = None,
+    document: Annotated[Path | None, typer.Option(help="Where to keep the document that is signed (PDF).")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Without asking.")] = False,
+) -> None:
+    """Signs the statement of a proposed version with a key that never leaves this machine."""
+    if statement_file is not None:
+        print(_signed(key, _read(statement_file), yes))
+        return
+    if mou is None or version is None or as_ is None:
+        raise InvalidRequest("Name the agreement, its version and --as; or give --statement.")
+    with _party(as_) as client:
+        here = f"/mous/{mou}/{version}"
+        said = client.get(f"{here}/statement").content
+        paper = client.get(f"{here}/document").content
+        if sha256(paper).hexdigest() != json.loads(said)["document"]:
+            raise Refused("The document that the hub gives is not the one in the statement: nothing was signed.")
+        if document is not None:
+            document.write_bytes(paper)
+        _told(client.request("POST", f"{here}/signatures", {"signature": _signed(key, said, yes)}))
+
+
+def _signed(key: Path, said: bytes, yes: bool) -> str:
+    about = json.loads(said)
+    print(f"{about['mou']} version {about['version']}: {about['provider']} gives, {about['consumer']} receives.", file=sys.stderr)
+    print(f"In force {about['in_force']['from']} to {about['in_force']['until']}.", file=sys.stderr)
+    print(f"SHA-256 of the file {about['sha256']}, of the document {about['document']}.", file=sys.stderr)
+    if not yes and not typer.confirm("Sign this?", err=True):
+        raise typer.Exit(1)
+    pem = _read(key)
+    secret = typer.prompt("Passphrase of the key", hide_input=True, err=True) if b"ENCRYPTED" in pem else None
+    return sign(pem, secret, said, STATEMENT)
+
+
+@commands.command()
+def diff(mou: str, version: int, as_: AsParty) -> None:
+    """What a version would change, counted on the records that are there now; for the provider."""
+    with _party(as_) as client:
+        answer = client.request("POST", f"/mous/{mou}/{version}/diff", {}).content
+    found = json.loads(answer)
+    print(f"{mou} version {version} at {found['at']}: what {found['consumer']} would have of {found['provider']}'s records.")
+    rows = [[e["purpose"], e["action"], *(f"{e[w]:,}" for w in ("before", "after", "gained", "lost", "changed"))] for e in found["effects"]]
+    _table(["purpose", "action", "before", "after", "gained", "lost", "otherwise"], rows)
+    for e in found["effects"]:
+        if e["fields"]:
+            print(f"\n{e['purpose']}, {e['action']}:")
+            _table(["field", "from", "to", "records"], [[f["field"], f["from"], f["to"], f"{f['count']:,}"] for f in e["fields"]])
+        for example in e["examples"]:
+            print(f"  {example['change']:8} {example['id']}")
+    print(f"\nSHA-256 {sha256(answer).hexdigest()}")
+
+
+@commands.command()
+def activate(
+    mou: str,
+    version: int,
+    as_: AsParty,
+    diff_sha256: Annotated[str, typer.Option("--diff", help="The SHA-256 that hub mou diff printed: what you have looked at.")],
+) -> None:
+    """Brings a version into force that both parties signed; for the provider."""
+    with _party(as_) as client:
+        _told(client.request("POST", f"/mous/{mou}/{version}/activation", {"diff_sha256": diff_sha256}))
+
+
+@commands.command()
+def suspend(
+    mou: str, version: int, reason: Annotated[str, typer.Option(help="Why; the other party reads it.")], as_: AsAnybody = None
+) -> None:
+    """Has an agreement give nothing from the next query on."""
+    _step(as_, mou, version, "suspension", {"reason": reason}, lambda life, who: life.suspend(who, mou, version, reason))
+
+
+@commands.command()
+def resume(mou: str, version: int, as_: AsAnybody = None) -> None:
+    """Has a suspended agreement give again; for whoever suspended it."""
+    _step(as_, mou, version, "resumption", {}, lambda life, who: life.resume(who, mou, version))
+
+
+@commands.command()
+def terminate(
+    mou: str, version: int, reason: Annotated[str, typer.Option(help="Why; the other party reads it.")], as_: AsAnybody = None
+) -> None:
+    """Ends an agreement for good."""
+    _step(as_, mou, version, "termination", {"reason": reason}, lambda life, who: life.terminate(who, mou, version, reason))
+
+
+@commands.command()
+def withdraw(mou: str, version: int, as_: AsAnybody = None) -> None:
+    """Takes a version back that is not in force yet."""
+    _step(as_, mou, version, "withdrawal", {}, lambda life, who: life.withdraw(who, mou, version))
+
+
+@commands.command("list")
+def list_versions(as_: AsAnybody = None, all_: Annotated[bool, typer.Option("--all", help="Those that ended, too.")] = False) -> None:
+    """Agreements and where they stand; those that end within their notice say so."""
+    now = datetime.now(UTC)
+    if as_ is not None:
+        with _party(as_) as client:
+            found = [
+                (m["mou"], m["version"], m["state"], m["provider"], m["consumer"], m["until"][:10])
+                for m in client.get("/mous").json()["mous"]
+            ]
+    else:
+        with opened() as database:
+            life = _lifecycle(database.agreements)
+            found = [(v.mou, v.version, v.state_at(now), v.provider, v.consumer, f"{v.until:%Y-%m-%d}") for v in life.list(_OPERATOR)]
+    ended = ("superseded", "terminated", "withdrawn", "expired")
+    _table(
+        ["agreement", "version", "state", "gives", "receives", "ends"], [[*map(str, row)] for row in found if all_ or row[2] not in ended]
+    )
+
+
+_OPERATOR = Actor(None, By(client="cli"))
+
+
+def _lifecycle(engine: Any) -> Lifecycle:
+    return Lifecycle(engine, DATASETS, partial(render, datasets=DATASETS), lambda: datetime.now(UTC))
+
+
+def _step(as_: str | None, mou: str, version: int, name: str, body: Mapping[str, Any], locally: Callable[[Lifecycle, Actor], Any]) -> None:
+    if as_ is None:
+        with opened() as database:
+            found = locally(_lifecycle(database.agreements), _OPERATOR)
+        console.print(f"{found.mou} version {found.version} is {found.state}.", markup=False)
+        return
+    with _party(as_) as client:
+        _told(client.request("POST", f"/mous/{mou}/{version}/{name}", body))
+
+
+def _party(profile: str) -> Client:
+    return profile_client(profile, read_settings().state_dir, "agreements")
+
+
+def _told(answer: httpx2.Response) -> None:
+    found = answer.json()
+    signed = ", ".join(s["party"] for s in found["signatures"])
+    more = f"; signed by {signed}" if signed and found["state"] in ("proposed", "signed") else ""
+    console.print(f"{found['mou']} version {found['version']} is {found['state']}{more}.", markup=False)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"{path} can't be read: {error.strerror}.") from None
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> None:
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
