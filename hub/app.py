@@ -28,7 +28,7 @@ from hub.crypto.keyring import Keyring
 from hub.crypto.providers import FileRootKey
 from hub.datasets import DATASETS
 from hub.db import Database, connect, migrate, read_secrets, risky_settings, secret_file, transaction
-from hub.errors import HubError, Refused
+from hub.errors import HubError, InvalidPolicy, Refused
 from hub.identity import organisations
 from hub.identity.attempts import Attempts
 from hub.identity.directory import Directory
@@ -39,6 +39,7 @@ from hub.identity.token_key import TokenKey
 from hub.identity.tokens import AccessToken, Verifier
 from hub.logs import RequestLog, configure
 from hub.policy.mou import Mou
+from hub.policy.purposes import read_purposes
 from hub.settings import Settings, read_settings
 from hub.sharing.imports import Imports
 from hub.sharing.publish import Publisher, Publishing
@@ -97,6 +98,20 @@ def _document(mou: Mou, names: Mapping[str, str]) -> bytes:
     return render(mou, names, DATASETS)
 
 
+def registry(settings: Settings) -> Mapping[str, str] | None:
+    """The purposes that agreements may name; None: any word.
+
+    Raises:
+        Refused: the file is no registry.
+    """
+    if settings.purposes_file is None:
+        return None
+    try:
+        return read_purposes(settings.purposes_file.read_bytes())
+    except InvalidPolicy as error:
+        raise Refused(f"{settings.purposes_file}: {error.detail}") from None
+
+
 def assemble(
     settings: Settings, addresses: Addresses, *, clock: Callable[[], datetime] = utc_now, document: Render = _document
 ) -> tuple[Services, Database]:
@@ -127,7 +142,7 @@ def assemble(
         attempts=Attempts(database.writer, database.secrets.context, clock),
         directory=Directory(database.writer),
         agreements=Agreements(database.reader, DATASETS),
-        lifecycle=Lifecycle(database.agreements, DATASETS, document, clock),
+        lifecycle=Lifecycle(database.agreements, DATASETS, document, clock, registry(settings)),
         party_keys=PartyKeys(database.agreements, clock),
         maps=SharedMaps(database.writer),
         publisher=_publishers(database.writer),

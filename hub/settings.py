@@ -63,6 +63,10 @@ class Settings(BaseSettings):
         FilePath | None,
         Field(description='GeoJSON areas with a `name` each, drawn on maps for orientation; `"approximate": true` at its top is told.'),
     ] = None
+    purposes_file: Annotated[
+        FilePath | None,
+        Field(description="YAML registry of the purposes that agreements may name, such as `policies/purposes.yaml`. Unset: any word."),
+    ] = None
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$", description="Least level logged.")] = "info"
 
     @field_validator("database_url", "keys_database_url")

@@ -5,7 +5,6 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ def test_the_commands_are_these() -> None:
         ),
         *("client key", "client add", "client disable", "audit list"),
         *(f"party-key {name}" for name in ("new", "offer", "confirm", "revoke", "list")),
-        *(f"mou {name}" for name in ("check", "test", "what-if", "explain", "renew", "load", "propose", "sign", "diff", "activate")),
+        *(f"mou {name}" for name in ("check", "test", "what-if", "explain", "renew", "propose", "sign", "diff", "activate")),
         *(f"mou {name}" for name in ("suspend", "resume", "terminate", "withdraw", "list")),
     }
 
@@ -162,11 +161,11 @@ def test_a_client_that_cannot_be_is_refused(hub: Run, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def shared(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """police shares with health; the MOU is in a file, loaded by the command."""
+    """police shares with health; the MOU is in a file."""
     for slug in ("police", "health"):
         world.organisation(slug)
     path = tmp_path_factory.mktemp("mous") / "mou.yaml"
-    write(path, grants=[grant()])
+    world.load(write(path, grants=[grant()]))
     return path
 
 
@@ -174,36 +173,6 @@ def write(path: Path, name: str = "MOU-CLI", grants: Any = (), **more: Any) -> P
     with path.open("w") as file:
         YAML(typ="safe", pure=True).dump(mou_data(name, "police", "health", grants, **more), file)
     return path
-
-
-def test_an_mou_is_loaded_once_and_says_that_signatures_are_not_checked(hub: Run, world: World, shared: Path) -> None:
-    world.publish("police", feature("CLI-1"))
-    ran = hub("mou", "load", shared)
-    assert ran.code == 0
-    assert "MOU-CLI version 1 (SHA-256 " in ran.out
-    assert "1 grants; they reach 1 records." in ran.out
-    assert "Nothing was signed" in ran.out
-    assert "not today" not in ran.out
-    assert len(world.items("health", "research")) == 1
-    again = hub("mou", "load", shared)
-    assert "was loaded already; nothing changed." in again.out
-    leaf = world.leaves(type="mou-loaded")[-1]
-    assert (leaf["by"]["client"], leaf["owner"]) == ("cli", "police")
-
-
-def test_a_new_version_replaces_the_old_one(hub: Run, world: World, shared: Path, tmp_path: Path) -> None:
-    hub("mou", "load", shared)
-    refused(hub("mou", "load", write(tmp_path / "other.yaml", grants=[grant(purposes=["other"])])), "new version")
-    ran = hub("mou", "load", write(tmp_path / "two.yaml", grants=[grant(purposes=["safety"])], version=2))
-    assert "it replaces version 1" in ran.out
-    assert world.get("health", "research", "/collections/incidents/items").status_code == 403
-    assert len(world.items("health", "safety")) == 1
-
-
-def test_an_mou_that_is_not_in_force_today_says_so(hub: Run, shared: Path, tmp_path: Path) -> None:
-    past = {"from": date(2020, 1, 1), "until": date(2020, 12, 31)}
-    ran = hub("mou", "load", write(shared.with_name("past.yaml"), "MOU-PAST", [grant()], in_force=past, review_by=date(2020, 6, 1)))
-    assert "from 2020-01-01 until 2020-12-31, which is not today" in ran.out
 
 
 def test_an_mou_is_checked_without_a_hub(hub: Run, tmp_path: Path) -> None:
@@ -215,22 +184,17 @@ def test_an_mou_is_checked_without_a_hub(hub: Run, tmp_path: Path) -> None:
     refused(hub("mou", "check", tmp_path / "missing.yaml"), "No such file")
 
 
-def test_an_mou_that_cannot_be_is_refused_with_every_place(hub: Run, shared: Path, tmp_path: Path) -> None:
-    hub("mou", "load", shared)
-    refused(hub("mou", "load", tmp_path / "missing.yaml"), "No such file")
-    refused(hub("mou", "load", tmp_path), "Is a directory")
+def test_an_mou_that_cannot_be_is_refused_with_every_place(bare: Run, tmp_path: Path) -> None:
+    refused(bare("mou", "check", tmp_path), "Is a directory")
     wrong = grant(fields={"category": "clearly"})
-    ran = hub("mou", "load", write(tmp_path / "wrong.yaml", "MOU-WRONG", [wrong], colour="red"))
+    ran = bare("mou", "check", write(tmp_path / "wrong.yaml", "MOU-WRONG", [wrong], colour="red"))
     refused(ran, "colour: is not a word", "'clearly' is not a treatment of category", "(line ")
     assert ran.err.count("colour") == 1
-    unknown = write(tmp_path / "unknown.yaml", "MOU-X", [grant()], parties={"provider": "police", "consumer": "nobody"})
-    refused(hub("mou", "load", unknown), "nobody")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
-    refused(hub("mou", "load", tmp_path / "bytes.yaml"))
+    refused(bare("mou", "check", tmp_path / "bytes.yaml"))
 
 
 def test_the_log_is_listed_and_given_as_it_is_stored(hub: Run, world: World, shared: Path) -> None:
-    hub("mou", "load", shared)
     record = world.publish("police", feature("CLI-2")).json()["records"][0]["id"]
     ran = hub("audit", "list", "--type", "publish", "--limit", "1")
     head, line = ran.out.splitlines()
@@ -277,7 +241,7 @@ def test_the_frozen_sql_can_be_made_anew(bare: Run) -> None:
     refused(bare("schema", "alerts"), "no dataset 'alerts'; there are incidents")
 
 
-COMMANDS = [["migrate"], ["org", "list"], ["audit", "list"], ["mou", "load", __file__]]
+COMMANDS = [["migrate"], ["org", "list"], ["audit", "list"], ["mou", "check", __file__]]
 
 
 @pytest.mark.parametrize("words", COMMANDS[:3], ids=" ".join)

@@ -144,7 +144,8 @@ def test_keys_are_listed_and_revoked_by_the_operator(hub: Run, world: World) -> 
     assert [line.split()[1:] for line in hub("party-key", "list").out.splitlines() if fire.kid in line] == [["fire", "offered"]]
     assert hub("party-key", "revoke", fire.kid).code == 0
     refused(hub("party-key", "confirm", fire.kid), "was revoked")
-    refused(hub("party-key", "confirm", "nobody"), "no such key")
+    for name in ("nobody", "-cSoP", "--help-me", "-h"):
+        refused(hub("party-key", "confirm", name), "no such key")
 
 
 def test_a_document_that_is_not_the_one_in_the_statement_is_not_signed(bare: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,7 @@ DOUBTFUL = {
     "HUB_PG_SHARED_BUFFERS": ["0", "lots", "0MB", "64 MB", "64mb"],
     "HUB_SIGN_IN_LINKS": ["", "perhaps", "2"],
     "HUB_BOUNDARIES_FILE": ["", "/nowhere/areas.geojson", "."],
+    "HUB_PURPOSES_FILE": ["", "/nowhere/areas.geojson", "."],
     "HUB_LOG_LEVEL": ["verbose", "DEBUG", "", "info\n"],
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,28 +15,16 @@ from ruamel.yaml import YAML
 from starlette.testclient import TestClient
 
 from hub import db
-from hub.agreements.load import Loaded, load
 from hub.api.services import Services
 from hub.app import Addresses, application, assemble
-from hub.audit.leaf import By
-from hub.datasets import DATASETS
 from hub.identity import clients, organisations
 from hub.identity.client_auth import ASSERTION_TYPE
 from hub.policy.mou import Mou
 from hub.settings import Settings
 from tests import assertion
+from tests.signing import Clock, Loaded, Signing
 
 BASE = "http://127.0.0.1:8000"
-
-
-class Clock:
-    """The hub's clock in a test: now, unless it is moved."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta(0)
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
 
 @dataclass
@@ -51,6 +39,9 @@ class World:
     clock: Clock
     keys: dict[str, bytes] = field(default_factory=dict)
     tokens: dict[tuple[str, str | None], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.signing = Signing(self.services.lifecycle, self.services.party_keys, self.clock)
 
     def organisation(
         self, slug: str, kind: str = "partner", scopes: Sequence[str] = ("publish", "query", "audit")
@@ -120,7 +111,8 @@ class World:
         return self.load(path)
 
     def load(self, path: Path) -> Loaded:
-        return load(self.database.agreements, path, DATASETS, self.clock(), By(client="test"))
+        """Brings an MOU file into force, signed by both parties (tests/signing.py)."""
+        return self.signing.load(path)
 
     def leaves(self, **conditions: Any) -> list[dict[str, Any]]:
         """Parsed leaves, oldest first."""

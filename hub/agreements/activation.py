@@ -35,7 +35,7 @@ _SWITCH = """
 update hub.mous set state = 'active', stepped_at = %s where id = %s and state = 'activating'
   and not exists (select from hub.mou_work where mou_id = %s and not done) returning mou"""
 _TOLD = """
-select m.mou, m.version, m.sha256, o.slug, c.slug, m.statement is not null, m.ordered_by,
+select m.mou, m.version, m.sha256, o.slug, c.slug, m.ordered_by,
        array(select g.name from hub.grants g where g.mou_id = m.id order by g.id)
 from hub.mous m join hub.organisations o on o.id = m.provider join hub.organisations c on c.id = m.consumer where m.id = %s"""
 
@@ -159,10 +159,10 @@ class Activation:
             tx.rows("commit")
 
     def _log(self, tx: Transaction, mou_id: int, now: datetime) -> None:
-        mou, version, digest, provider, consumer, signed, by, names = tx.rows(_TOLD, (mou_id,))[0]
-        kind, asked, owners = ("mou", {"step": "activated"}, [provider, consumer]) if signed else ("mou-loaded", None, [provider])
-        event = Event(event_id(now, os.urandom(10)), kind, now, _by(by), "permit", asked=asked)
-        append(tx, event, [Share(owner, [{"mou": mou, "version": version, "sha256": digest, "grants": names}]) for owner in owners])
+        mou, version, digest, provider, consumer, by, names = tx.rows(_TOLD, (mou_id,))[0]
+        event = Event(event_id(now, os.urandom(10)), "mou", now, _by(by), "permit", asked={"step": "activated"})
+        under = [{"mou": mou, "version": version, "sha256": digest, "grants": names}]
+        append(tx, event, [Share(party, under) for party in (provider, consumer)])
 
 
 def _by(member: Mapping[str, Any]) -> By:

@@ -16,14 +16,16 @@ from sqlalchemy import Engine
 from hub.agreements.activation import Activation
 from hub.agreements.boundaries import MAX_BYTES, area_of
 from hub.agreements.effect import basis, effect
+from hub.agreements.files import refuse
 from hub.agreements.rules import keep_areas
 from hub.agreements.statement import statement
 from hub.agreements.store import OPEN, Actor, Version, areas_of, document_of, find, log, read, step, versions
 from hub.db import Transaction, transaction
-from hub.errors import Conflict, Forbidden, InvalidPolicy, InvalidRequest, NoSuchResource, Problem
+from hub.errors import Conflict, Forbidden, InvalidRequest, NoSuchResource, Problem
 from hub.identity.party_keys import STATEMENT, check, kid_of
 from hub.policy.mou import Mou, read_mou, unbuilt
 from hub.policy.playing import failures
+from hub.policy.purposes import unregistered
 from hub.records import Record
 
 DIFF_GOOD_FOR = timedelta(hours=24)
@@ -31,10 +33,20 @@ Render = Callable[[Mou, Mapping[str, str]], bytes]  # an MOU and the names of or
 
 
 class Lifecycle:
-    """Takes the steps; safe to use from several threads. `engine` is that of hub_agreements."""
+    """Takes the steps; safe to use from several threads. `engine` is that of hub_agreements; `purposes`: what agreements may name,
+    None: any word.
+    """
 
-    def __init__(self, engine: Engine, datasets: Mapping[str, type[Record]], render: Render, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        datasets: Mapping[str, type[Record]],
+        render: Render,
+        clock: Callable[[], datetime],
+        purposes: Mapping[str, str] | None = None,
+    ) -> None:
         self._engine, self._datasets, self._render, self._clock = engine, datasets, render, clock
+        self._purposes = purposes
         self.activation = Activation(engine, datasets)
 
     def list(self, actor: Actor) -> list[Version]:
@@ -188,9 +200,11 @@ class Lifecycle:
             self.activation.begin(tx, found.id, words, found.provider_id, areas, actor.by)
             return self._done(tx, actor, found, "activating", diff=acknowledged)
 
-    def finish(self, found: Version, patience_s: float = inf) -> None:
-        """Puts the labels on of a version that comes into force, and switches; gives up after some time, to be gone on with later."""
-        self.activation.finish(found.id, self._clock(), patience_s)
+    def finish(self, found: Version, patience_s: float = inf) -> int:
+        """Puts the labels on of a version that comes into force, and switches; gives up after some time, to be gone on with later. Gives
+        how many records got labels.
+        """
+        return self.activation.finish(found.id, self._clock(), patience_s)
 
     def statement(self, actor: Actor, mou: str, version: int) -> bytes:
         """What is signed. Raises NoSuchResource: there is no such version, or it was not proposed yet."""
@@ -254,7 +268,7 @@ class Lifecycle:
 
     def _valid(self, tx: Transaction, mou: Mou) -> dict[str, Any]:
         areas = areas_of(tx, mou)
-        _refuse(unbuilt(mou) or failures(mou, areas, self._datasets))
+        refuse(unregistered(mou, self._purposes) or unbuilt(mou) or failures(mou, areas, self._datasets))
         return areas
 
     def _signed(self, tx: Transaction, found: Version) -> None:
@@ -279,15 +293,10 @@ def _raise_epoch(tx: Transaction) -> None:
     tx.rows("select pg_advisory_xact_lock(7201, 1); update hub.policy_epoch set epoch = epoch + 1")
 
 
-def _refuse(problems: Sequence[Problem]) -> None:
-    if problems:
-        raise InvalidPolicy("; ".join(f"{p.field}: {p.reason}" for p in problems[:5]), problems=problems)
-
-
 def _parties(tx: Transaction, mou: Mou) -> dict[str, int]:
     names = {"parties.provider": mou.parties.provider, "parties.consumer": mou.parties.consumer}
     known: dict[str, int] = dict(tx.rows("select slug, id from hub.organisations where slug = any(%s)", (list(names.values()),)))
-    _refuse([Problem(place, f"the hub knows no organisation {slug}") for place, slug in names.items() if slug not in known])
+    refuse([Problem(place, f"the hub knows no organisation {slug}") for place, slug in names.items() if slug not in known])
     return known
 
 
@@ -304,7 +313,7 @@ def _follows(mou: Mou, known: Sequence[Version]) -> None:
     before = next((v for v in reversed(known) if v.state not in (*OPEN, "withdrawn")), None)
     if mou.supersedes is not None and (before is None or mou.supersedes != before.sha256):
         has = f"the newest one here is {before.version}, SHA-256 {before.sha256}" if before else "no version of it was ever in force here"
-        _refuse([Problem("supersedes", f"names a version that is not the newest one that was in force; {has}")])
+        refuse([Problem("supersedes", f"names a version that is not the newest one that was in force; {has}")])
 
 
 def _provider(actor: Actor, found: Version, does: str) -> None:

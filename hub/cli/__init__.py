@@ -141,7 +141,7 @@ def client_disable(client_id: str) -> None:
 def audit_list(
     owner: Annotated[str | None, typer.Option(help="Whose data it was about.")] = None,
     organisation: Annotated[str | None, typer.Option(help="Who did it.")] = None,
-    type: Annotated[str | None, typer.Option(help="query, publish, token, refusal, mou-loaded, audit …")] = None,
+    type: Annotated[str | None, typer.Option(help="query, publish, token, refusal, mou, audit …")] = None,
     record: Annotated[UUID | None, typer.Option(help="The id of a record: who stored or saw it.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 20,
     json: Annotated[bool, typer.Option(help="The leaves themselves, one a line.")] = False,

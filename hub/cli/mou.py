@@ -20,9 +20,10 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from hub.agreements.document import render
+from hub.agreements.files import check
 from hub.agreements.lifecycle import Lifecycle
-from hub.agreements.load import check, load
 from hub.agreements.store import Actor
+from hub.app import registry
 from hub.audit.leaf import By
 from hub.cli.opened import opened
 from hub.client import Client
@@ -46,7 +47,7 @@ Key = Annotated[Path, typer.Option(help="Your organisation's private key for sig
 @commands.command("check")
 def check_file(file: Path) -> None:
     """Reads an MOU file with its boundary files and runs its own tests; needs no database and changes nothing."""
-    found, _ = check(file, DATASETS)
+    found, _ = _check(file)
     tests = f"{len(found.tests)}, all pass" if found.tests else "none"
     console.print(f"{found.mou} version {found.version} is good. Grants: {len(found.grants)}; its own tests: {tests}.", markup=False)
     console.print(f"SHA-256 {found.sha256}")
@@ -55,7 +56,7 @@ def check_file(file: Path) -> None:
 @commands.command()
 def test(file: Path) -> None:
     """Runs the tests that an MOU file brings along, and says what came of each; needs no database."""
-    found, areas = check(file, DATASETS, own_tests=False)
+    found, areas = _check(file, own_tests=False)
     wrong = {p.field: p.reason for p in failures(found, areas, DATASETS)}
     for n, one in enumerate(found.tests):
         reason = wrong.get(f"tests[{n}].expect")
@@ -77,7 +78,7 @@ def what_if(
     dataset: Annotated[str, typer.Option(help="Of which dataset the record is.")] = "incidents",
 ) -> None:
     """What an MOU file would make of a made-up record; needs no database."""
-    found, areas = check(file, DATASETS, own_tests=False)
+    found, areas = _check(file, own_tests=False)
     who = organisation or found.parties.consumer
     asked = As(organisation=who, purpose=purpose or found.grants[0].purposes[0], case=case)
     about = YAML(typ="safe", pure=True).load(record)
@@ -93,6 +94,10 @@ def what_if(
         _table(["field", "treatment"], [[name, str(t)] for name, t in shown.items()])
 
 
+def _check(file: Path, own_tests: bool = True) -> tuple[Mou, dict[str, Any]]:
+    return check(file, DATASETS, own_tests=own_tests, purposes=registry(read_settings()))
+
+
 def _first(error: ValueError) -> str:
     errors = getattr(error, "errors", None)
     if errors is None:
@@ -104,7 +109,7 @@ def _first(error: ValueError) -> str:
 @commands.command()
 def explain(file: Path) -> None:
     """Tells an MOU file in sentences, as the page of the agreement does; needs no database."""
-    found, _ = check(file, DATASETS, own_tests=False)
+    found, _ = _check(file, own_tests=False)
     for line in words.lines(found, {}, DATASETS):
         console.print(line, markup=False)
 
@@ -119,7 +124,7 @@ def renew(
     out: Annotated[Path | None, typer.Option(help="Where to write the new version; printed unless said.")] = None,
 ) -> None:
     """Writes the next version of an MOU file, for a new period; everything else stays as it is, comments included."""
-    found, _ = check(file, DATASETS, own_tests=False)
+    found, _ = _check(file, own_tests=False)
     first = since.date() if since else found.in_force.until + timedelta(days=1)
     if until.date() < first:
         raise InvalidRequest("The new period would end before it begins.", field="until")
@@ -147,24 +152,6 @@ def _renewed(found: Mou, first: date, last: date) -> str:
     return out.getvalue().decode()
 
 
-@commands.command("load")
-def load_file(file: Path) -> None:
-    """Puts an MOU file in force without signatures, for a hub that is being set up. Boundary files are read from its folder."""
-    with opened() as database:
-        loaded = load(database.agreements, file, DATASETS, datetime.now(UTC), By(client="cli"))
-    what = f"{loaded.mou.mou} version {loaded.mou.version} (SHA-256 {loaded.mou.sha256[:16]}…)"
-    if loaded.unchanged:
-        console.print(f"{what} was loaded already; nothing changed.")
-        return
-    replaced = f"; it replaces version {loaded.superseded}" if loaded.superseded else ""
-    console.print(f"{what} is loaded{replaced}. {len(loaded.mou.grants)} grants; they reach {loaded.labelled:,} records.")
-    console.print(
-        "Nothing was signed: whoever runs this command vouches that the parties agreed. hub mou propose is the way that is signed."
-    )
-    if not loaded.mou.in_force.period[0] <= datetime.now(UTC) < loaded.mou.in_force.period[1]:
-        console.print(f"Note: it is in force from {loaded.mou.in_force.since} until {loaded.mou.in_force.until}, which is not today.")
-
-
 @commands.command()
 def propose(
     file: Path,
@@ -172,7 +159,7 @@ def propose(
     draft: Annotated[bool, typer.Option("--draft", help="Only keep it as a draft, which may be replaced.")] = False,
 ) -> None:
     """Sends an MOU file and its boundary files to the hub, and fixes its text for both parties to sign."""
-    found, _ = check(file, DATASETS)
+    found, _ = _check(file)
     with _party(as_) as client:
         for pinned in found.jurisdictions.values():
             content = (file.parent / pinned.file).read_bytes()

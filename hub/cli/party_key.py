@@ -23,6 +23,7 @@ commands = typer.Typer(no_args_is_help=True, help="Keys for signatures: made and
 console = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 AsParty = Annotated[str, typer.Option("--as", help="The profile of your organisation's program with the scope agreements.")]
 AsAnybody = Annotated[str | None, typer.Option("--as", help="A party's profile; without one you act as the operator, on the hub itself.")]
+THUMBPRINTS = {"ignore_unknown_options": True}  # one in 64 begins with a hyphen
 _OPERATOR = Actor(None, By(client="cli"))
 
 
@@ -57,7 +58,7 @@ def offer_key(path: Path, organisation: Annotated[str, typer.Argument(help="Your
     console.print(f"Offered {found['kid']}. An operator confirms it with hub party-key confirm, after comparing the thumbprint with you.")
 
 
-@commands.command()
+@commands.command(context_settings=THUMBPRINTS)
 def confirm(kid: str) -> None:
     """Confirms a key that a party offered: compare the thumbprint with somebody you know there, by another way than the hub."""
     with opened() as database:
@@ -65,7 +66,7 @@ def confirm(kid: str) -> None:
     console.print(f"Confirmed: {found.organisation} signs with {found.kid}.", markup=False)
 
 
-@commands.command()
+@commands.command(context_settings=THUMBPRINTS)
 def revoke(kid: str, as_: AsAnybody = None) -> None:
     """Ends a key: it signs nothing any more. Agreements that it signed stay in force."""
     if as_ is None:

@@ -7,19 +7,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
 from rich.console import Console
 
 from hub import localdb
-from hub.agreements.load import load
 from hub.app import addresses_of, open_database, prepare
-from hub.audit.leaf import By
-from hub.datasets import DATASETS
-from hub.db import Database
-from hub.demo import partners
+from hub.demo import agreements, partners
 from hub.demo.boundaries import POLICIES, reference_file
 from hub.demo.partners import profile_client
 from hub.demo.publishing import publish
@@ -55,7 +50,7 @@ def run(port: int, console: Console) -> None:
         database = open_database(settings, addresses)
         try:
             partners.set_up(database, settings)
-            _agreements(database)
+            agreements.set_up(database, settings.state_dir / "profiles")
             server = _serve(port, boundaries)
             _wait(settings.base_url, server)
             publish(settings.state_dir, str(organisations.get(database.writer, TORONTO.organisation).uid), console)
@@ -91,14 +86,13 @@ def _boundaries(state_dir: Path) -> Path:
     return path
 
 
-def _agreements(database: Database) -> None:
-    for path in sorted(POLICIES.glob("*.yaml")):
-        load(database.agreements, path, DATASETS, datetime.now(UTC), By(client="demo"))
-
-
 def _serve(port: int, boundaries: Path) -> subprocess.Popen[bytes]:
     command = [str(Path(sys.prefix) / "bin" / "hub"), "serve", "--port", str(port)]
-    settings = {"HUB_SIGN_IN_LINKS": "true", "HUB_BOUNDARIES_FILE": str(boundaries)}
+    settings = {
+        "HUB_SIGN_IN_LINKS": "true",
+        "HUB_BOUNDARIES_FILE": str(boundaries),
+        "HUB_PURPOSES_FILE": str(POLICIES.parent / "purposes.yaml"),
+    }
     return subprocess.Popen(command, env=os.environ | settings, start_new_session=True)
 
 

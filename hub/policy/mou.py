@@ -224,6 +224,11 @@ def _placed(place: tuple[int | str, ...], message: str) -> tuple[tuple[int | str
     return place + inner, message[match.end() :] if match else message
 
 
+def placed(source: bytes, place: tuple[int | str, ...], reason: str) -> Problem:
+    """Something wrong at a place of a file, with its line and column."""
+    return _problem(nodes_of(source), place, reason)
+
+
 def _problem(nodes: Node | None, place: tuple[int | str, ...], reason: str) -> Problem:
     path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).lstrip(".") or "the file"
     mark = mark_of(nodes, place)

@@ -134,8 +134,8 @@ def headline(mou: Mou, names: Mapping[str, str]) -> str:
 def in_force_words(mou: Mou) -> str:
     since, until = mou.in_force.since, mou.in_force.until
     return (
-        f"In force from {day(since)} to {day(until)}, both days included (UTC). It ends then, unless a new version is loaded before. "
-        f"The notice that its parties agreed on is {_count(mou.in_force.notice_days, 'day')}."
+        f"In force from {day(since)} to {day(until)}, both days included (UTC). It ends then, unless a new version comes into force before."
+        f" The notice that its parties agreed on is {_count(mou.in_force.notice_days, 'day')}."
     )
 
 

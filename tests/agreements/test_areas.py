@@ -61,25 +61,6 @@ def test_a_new_version_has_its_own_areas_and_the_old_ones_stay(world: World, num
     assert shape(json.loads(shown.geojson)).equals(ISLANDS)
 
 
-def test_loading_an_unchanged_file_fills_in_areas_that_are_missing_and_nothing_else(
-    world: World, numbers: dict[str, int], tmp_path: Path
-) -> None:
-    pinned = {"harbour": pin(tmp_path, "harbour", HARBOUR), "islands": pin(tmp_path, "islands", ISLANDS)}
-    world.mou(tmp_path, "MOU-BEFORE", "police", "health", within("harbour"), jurisdictions=pinned)
-    (path,) = tmp_path.glob("MOU-BEFORE-*.yaml")
-    with world.superuser() as connection:
-        epoch = connection.scalar(sa.text("select epoch from hub.policy_epoch"))
-        gone = "delete from hub.mou_areas where name = 'islands' and mou_id = (select id from hub.mous where mou = 'MOU-BEFORE')"
-        assert connection.execute(sa.text(gone)).rowcount == 1
-    before = kept(world, "MOU-BEFORE")
-    assert set(before) == {"harbour"}
-    assert world.load(path).unchanged
-    assert set(kept(world, "MOU-BEFORE")) == {"harbour", "islands"}
-    assert kept(world, "MOU-BEFORE")["harbour"] == before["harbour"]
-    with world.superuser() as connection:
-        assert connection.scalar(sa.text("select epoch from hub.policy_epoch")) == epoch
-
-
 def test_areas_are_those_of_ones_own_agreements_and_an_auditors_everybodys(world: World, numbers: dict[str, int], tmp_path: Path) -> None:
     world.mou(tmp_path, "MOU-OWN", "housing", "health", within("harbour"), jurisdictions={"harbour": pin(tmp_path, "harbour", HARBOUR)})
     agreements: Agreements = world.services.agreements

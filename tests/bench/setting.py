@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import psycopg2
@@ -22,7 +22,8 @@ from ruamel.yaml import YAML
 from shapely import wkb
 
 from hub import localdb
-from hub.agreements.load import load
+from hub.agreements.lifecycle import Lifecycle
+from hub.agreements.party_keys import PartyKeys
 from hub.app import Addresses, assemble, open_database, prepare
 from hub.audit.leaf import By
 from hub.datasets import DATASETS
@@ -32,6 +33,7 @@ from hub.geo import Point, cell
 from hub.identity import clients, new_key, organisations
 from hub.settings import Settings
 from hub.sharing.publish import Publisher
+from tests.signing import Clock, Signing
 
 ROOT = Path(__file__).resolve().parents[2]
 FROZEN = ROOT.parent / "shared" / "bench"
@@ -241,30 +243,34 @@ def _partners(engine: sa.Engine, state: Path) -> None:
 
 def _agreements(engine: sa.Engine, folder: Path) -> None:
     """One grant over everything; six grants over everything; six that see 15 %; four that see 1 %; 40 of others (about 4 labels a row)."""
+    clock = Clock()
+    lifecycle = Lifecycle(engine, DATASETS, lambda mou, _names: mou.source, clock)
+    signing = Signing(lifecycle, PartyKeys(engine, clock), clock)
     names = [str(c) for c in Category]
-    everything = [_grant("all", "everything")]
-    six = [_grant(f"g{n}", "everything" if n == 0 else [_one("category", names[n])], 1_500 + n) for n in range(6)]
+    everything = [grant_of("all", "everything")]
+    six = [grant_of(f"g{n}", "everything" if n == 0 else [_one("category", names[n])], 1_500 + n) for n in range(6)]
     fifteen = [
-        _grant(f"g{n}", [_one("category", names[n]), _one("severity", *([1, 2] if n % 2 else [3, 4, 5]))], 1_500 + n) for n in range(6)
+        grant_of(f"g{n}", [_one("category", names[n]), _one("severity", *([1, 2] if n % 2 else [3, 4, 5]))], 1_500 + n) for n in range(6)
     ]
     one = [
-        _grant(f"g{n}", [_one("category", names[7]), _one("severity", 3), _one("status", str(list(Status)[n]))], 1_600 + n)
+        grant_of(f"g{n}", [_one("category", names[7]), _one("severity", 3), _one("status", str(list(Status)[n]))], 1_600 + n)
         for n in range(4)
     ]
-    _load(engine, folder, "everything", everything)
-    _load(engine, folder, "six", six)
-    _load(engine, folder, "fifteen", fifteen)
-    _load(engine, folder, "one", one)
+    signing.load(loaded(folder, "everything", everything))
+    signing.load(loaded(folder, "six", six))
+    signing.load(loaded(folder, "fifteen", fifteen))
+    signing.load(loaded(folder, "one", one))
     for n in range(20):
-        grants = [_grant(f"g{m}", [_one("category", names[(n + 7 * m) % 20])]) for m in range(2)]
-        _load(engine, folder, f"other-{n:02d}", grants)
+        grants = [grant_of(f"g{m}", [_one("category", names[(n + 7 * m) % 20])]) for m in range(2)]
+        signing.load(loaded(folder, f"other-{n:02d}", grants))
 
 
 def _one(field: str, *values: str | int) -> dict[str, object]:
     return {"field": field, "one_of": list(values)}
 
 
-def _grant(name: str, where: object, lookback_days: int | None = None) -> dict[str, object]:
+def grant_of(name: str, where: object, lookback_days: int | None = None) -> dict[str, object]:
+    """A grant of what maps show, at 100 m, for the purpose `bench`."""
     clear = dict.fromkeys(("category", "occurred_at", "severity", "status", "handling"), "clear")
     window = {"occurred": {"lookback": f"P{lookback_days}D"}} if lookback_days else {}
     return {
@@ -278,7 +284,8 @@ def _grant(name: str, where: object, lookback_days: int | None = None) -> dict[s
     }
 
 
-def _load(engine: sa.Engine, folder: Path, consumer: str, grants: list[dict[str, object]]) -> None:
+def loaded(folder: Path, consumer: str, grants: list[dict[str, object]], name: str | None = None) -> Path:
+    """The file of an agreement of the one provider with this consumer."""
     day = datetime(2024, 1, 1).date()
     path = folder / f"{consumer}.yaml"
     yaml = YAML(typ="safe", pure=True)
@@ -286,7 +293,7 @@ def _load(engine: sa.Engine, folder: Path, consumer: str, grants: list[dict[str,
     with path.open("w") as file:
         yaml.dump(
             {
-                "mou": f"BENCH-{consumer.upper()}",
+                "mou": name or f"BENCH-{consumer.upper()}",
                 "version": 1,
                 "title": "Benchmark",
                 "parties": {"provider": "bench-police", "consumer": consumer},
@@ -297,4 +304,4 @@ def _load(engine: sa.Engine, folder: Path, consumer: str, grants: list[dict[str,
             },
             file,
         )
-    load(engine, path, DATASETS, datetime.now(UTC), By(client="bench"))
+    return path

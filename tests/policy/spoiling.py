@@ -58,7 +58,7 @@ select json_build_object(
   'grants', (select json_agg(g order by id) from hub.grants g),
   'rules', (select json_agg(to_jsonb(r) - 'place__within' order by clause) from hub.incidents_rules r),
   'labels', (select json_agg(json_build_array(external_id, released, xmin::text) order by external_id) from hub.incidents),
-  'leaves', (select count(*) from hub.audit_leaves where type = 'mou-loaded'))::text"""
+  'leaves', (select count(*) from hub.audit_leaves where type = 'mou'))::text"""
 
 
 def state(world: World) -> str:

@@ -11,7 +11,7 @@ import shapely
 from ruamel.yaml import YAML
 from shapely.geometry import shape
 
-from hub.agreements.load import check
+from hub.agreements.files import check
 from hub.datasets import DATASETS
 from hub.errors import InvalidPolicy
 from hub.geo import Cell, Point, cell, snap
@@ -35,7 +35,7 @@ HARBOUR = shapely.box(-79.5, 43.6, -79.2, 43.8)
 BAD_LINES: dict[str, tuple[str, int | None, str]] = {
     "grant: []": ("grant", 10, "did you mean 'grants'"),
     "supersedes: 1": ("supersedes", 10, "must be `sha256:`"),
-    f"supersedes: sha256:{'0' * 64}": ("supersedes", None, "has no version of it"),
+    f"supersedes: sha256:{'0' * 64}": ("supersedes", None, "no version of it was ever in force here"),
     "contacts: {provider: {role: x}, consumer: {name: y}}": ("contacts.provider.name", 10, "missing"),
     "contacts: {provider: {name: x, email: x}, consumer: {name: y}}": ("contacts.provider.email", 10, "match"),
     "roles: {provider: [], consumer: [reads]}": ("roles.provider", 10, "at least 1"),
@@ -99,7 +99,7 @@ def test_a_file_is_checked_without_a_database(folder: Path) -> None:
 def test_a_version_names_the_one_that_it_replaces(hub: World, folder: Path) -> None:
     first = hub.load(write(folder, edited(("MOU-GOOD", "MOU-CHAIN")))).mou
     named = GOOD.replace("MOU-GOOD", "MOU-CHAIN").replace("version: 1", "version: 2\nsupersedes: sha256:DIGEST")
-    told(hub, write(folder, named.replace("DIGEST", "0" * 64)), "supersedes", None, f"version here is 1, SHA-256 {first.sha256}")
+    told(hub, write(folder, named.replace("DIGEST", "0" * 64)), "supersedes", None, f"newest one here is 1, SHA-256 {first.sha256}")
     second = hub.load(write(folder, named.replace("DIGEST", first.sha256)))
     assert second.superseded == 1
     assert second.mou.supersedes == first.sha256

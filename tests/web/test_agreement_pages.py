@@ -254,7 +254,7 @@ def test_an_agreement_with_areas_has_a_map_of_them_and_one_without_says_so(scene
     assert "<script" not in html
 
 
-def test_a_hub_that_kept_no_boundaries_yet_says_what_to_do(scene: Scene) -> None:
+def test_a_hub_that_kept_no_boundaries_says_why_there_is_no_map(scene: Scene) -> None:
     with scene.world.superuser() as connection:
         taken = "with gone as (delete from hub.mou_areas returning *) insert into hub.kept select * from gone"
         connection.execute(sa.text("create table hub.kept (like hub.mou_areas)"))
@@ -263,8 +263,8 @@ def test_a_hub_that_kept_no_boundaries_yet_says_what_to_do(scene: Scene) -> None
     with scene.world.superuser() as connection:
         connection.execute(sa.text("insert into hub.mou_areas select * from hub.kept"))
         connection.execute(sa.text("drop table hub.kept"))
-    assert "loads the same file once more" in text
-    assert "loads the same file once more" not in scene.text("health", "/agreements/MOU-FULL")
+    assert "before it kept them" in text
+    assert "before it kept them" not in scene.text("health", "/agreements/MOU-FULL")
 
 
 def test_areas_of_one_agreement_are_asked_for_by_its_name(scene: Scene) -> None:
