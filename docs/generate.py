@@ -3,6 +3,7 @@
 Run after changing the catalogue, a setting, an error, a condition or the Makefile: .venv/bin/python docs/generate.py
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from hub.mapping.checks import MODIFIERS
 from hub.mapping.maker import EXTERNAL_ID
 from hub.mapping.shapes import shape_of
 from hub.policy.conditions import CONDITIONS
+from hub.policy.schema import json_schema
 from hub.policy.treatments import ROUND_TO
 from hub.records import SEALED_CLASSES, Clear, Field, Sealed
 from hub.records import Record as Dataset
@@ -226,6 +228,11 @@ def main() -> None:
         if (new := renewed(old)) != old:
             path.write_text(new)
             print(f"renewed {path.relative_to(ROOT)}")
+    schema = ROOT / "policies" / "mou.schema.json"
+    new = json.dumps(json_schema(DATASETS), indent=1) + "\n"
+    if not schema.exists() or schema.read_text() != new:
+        schema.write_text(new)
+        print("renewed policies/mou.schema.json")
 
 
 if __name__ == "__main__":

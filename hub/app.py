@@ -46,6 +46,7 @@ from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.query import Querying
 from hub.sharing.replies import Replies
 from hub.sharing.shared_maps import SharedMaps
+from hub.sharing.trace import Tracing
 from hub.web import pages as web
 
 _log = structlog.get_logger("hub.app")
@@ -124,7 +125,8 @@ def assemble(
     for name, dataset in DATASETS.items():
         publishing = Publishing(name, dataset, database.writer, keyring, clock, uuid4)
         querying = Querying(name, dataset, database.reader, keyring, database.secrets.context, settings.seal_ttl_s)
-        shared[name] = Shared(name, dataset, publishing, querying, Imports(publishing, database.writer, keyring, clock, uuid4))
+        imported = Imports(publishing, database.writer, keyring, clock, uuid4)
+        shared[name] = Shared(name, dataset, publishing, querying, imported, Tracing(name, dataset, database.auditor))
     audience = f"{settings.base_url}/"
     called = Services(
         settings=settings,

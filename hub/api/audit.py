@@ -41,6 +41,24 @@ def events(request: Request) -> Response:
     return _answer(called, given, search, called.log.find(search))
 
 
+def trace(request: Request) -> Response:
+    """Who gets one record now, under which clauses, and why others don't: for its owner, and for auditors."""
+    called = services(request)
+    shared = called.shared(request.path_params["name"])
+    token, by = authorise(request, "audit")
+    only(request, ())
+    record = record_id(request.path_params["id"])
+    with refusals_logged(called, token, by):
+        owner = called.log.scope_of(token.organisation, token.client_id)
+    try:
+        found = shared.tracing.trace(record, owner, called.clock())
+    except NotShared:
+        called.log.record(called.event("audit", by, "absent", asked={"as": "trace", "fields": ["record"]}))
+        raise
+    called.log.record(called.event("audit", by, "permit", asked={"as": "trace", "fields": ["record"]}))
+    return Response(found, 200, NO_STORE, "application/json")
+
+
 def search_of(given: Mapping[str, str]) -> Search:
     """The filters among `given`, but for the record.
 
@@ -133,4 +151,5 @@ def _answer(called: Services, given: dict[str, str], search: Search, found: Sequ
 def router() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     routes.add_api_route("/audit/events", events, methods=READ)
+    routes.add_api_route("/collections/{name}/items/{id}/trace", trace, methods=READ)
     return routes

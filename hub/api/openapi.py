@@ -185,7 +185,13 @@ def _map_paths(name: str, dataset: type[Record]) -> dict[str, Any]:
     filters = [p | {"required": p["name"] == "bbox"} for p in _items_parameters(dataset, 1) if p["name"] not in ("limit", "cursor")]
     area = _operation(f"map_{name}", "An area: up to 10,000 records at their released places, else counts per cell", JSON, statuses)
     why = _operation(f"explain_{name}", "One record, how each field is released and under which agreements", JSON, (*statuses, 404))
+    trace = _operation(
+        f"trace_{name}", "One record of your own: who gets it, under which clauses, and why others don't", JSON, (*statuses, 404)
+    )
     return {
+        f"/collections/{name}/items/{{id}}/trace": {
+            "get": _secured(trace, "audit", [_parameter("id", "The record's id", UUID_TEXT, where="path")])
+        },
         f"/collections/{name}/map": {"get": _secured(area, "query", filters)},
         f"/collections/{name}/items/{{id}}/explain": {
             "get": _secured(why, "query", [_parameter("id", "The record's id", UUID_TEXT, where="path")])

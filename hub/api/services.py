@@ -31,6 +31,7 @@ from hub.sharing.query import Querying
 from hub.sharing.reader import Reader
 from hub.sharing.replies import Replies
 from hub.sharing.shared_maps import SharedMaps
+from hub.sharing.trace import Tracing
 
 SESSION_COOKIE = "__Host-session"  # RFC 6265bis §4.1.3.2: Secure, Path=/, no Domain
 SCOPES_OF_ROLES = {"analyst": "query", "auditor": "audit", "agreement-lead": "audit"}
@@ -46,6 +47,7 @@ class Shared:
     publishing: Publishing
     querying: Querying
     imports: Imports
+    tracing: Tracing
 
 
 @dataclass(frozen=True)

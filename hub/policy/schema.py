@@ -38,6 +38,7 @@ def json_schema(datasets: Mapping[str, type[Record]]) -> Schema:
     parts["TestedRecord"] = _tested(fields)
     for part, name in (("Window", "lookback"), ("Window", "embargo"), ("Duties", "retain"), ("Duties", "acknowledge")):
         parts[part]["properties"][name] = DURATION
+    schema["properties"]["jurisdictions"]["additionalProperties"] = False
     schema["properties"]["supersedes"] = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
     for unused in ("Condition", "Treatment"):
         parts.pop(unused, None)

@@ -12,7 +12,7 @@ from typing import Any
 from hub.policy.clauses import Grant, Refusal, Window
 from hub.policy.conditions import AtLeast, AtMost, Condition, OneOf, Within
 from hub.policy.mou import Mou
-from hub.policy.treatments import WITHHOLD, Treatment
+from hub.policy.treatments import CLEAR, WITHHOLD, Treatment
 from hub.policy.vocabulary import Action
 from hub.records import WINDOW_FIELD, Field, Record
 
@@ -100,6 +100,22 @@ def explain_refusal(mou: Mou, refusal: Refusal, names: Mapping[str, str]) -> Ref
     return Refused(
         f"Whatever else is agreed, {provider} never shows {consumer} {what}: for no purpose, and under no other agreement of theirs.",
         tuple(_refused_words(c) for c in refusal.where) or (f"Every one of {provider}'s {refusal.dataset}.",),
+    )
+
+
+def could_ask(grant: Grant, dataset: type[Record]) -> tuple[str, ...]:
+    """What its recipient could ask for beyond what a grant gives: from its text alone, so it says nothing of any record."""
+    given = {f: grant.treatment(f.name) for f in dataset.fields}
+    withheld = [field_words(f.name) for f, t in given.items() if not t.shows]
+    coarse = [f"{field_words(f.name)} more finely than {treatment_words(f, t)}" for f, t in given.items() if t.shows and t != CLEAR]
+    window = [window_words(grant.occurred, grant.treatment(WINDOW_FIELD))] if grant.occurred != Window() else []
+    actions = [ACTION_WORDS[a][0] for a in ACTION_WORDS if a not in grant.actions]
+    return (
+        *([f"To be shown {_listed(withheld, 'or')}, which it withholds."] if withheld else []),
+        *(f"To be shown {said}." for said in coarse),
+        *(f"Other times than those of this rule: {said[0].lower()}{said[1:]}" for said in window),
+        *(["Other records than those that meet its conditions."] if grant.where else []),
+        *([f"To {_listed(actions, 'or')} them."] if actions else []),
     )
 
 

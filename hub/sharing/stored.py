@@ -7,7 +7,7 @@ whoever changes rules takes it alone, so no record is stored with the labels of 
 from hub.geo import cells_sql
 from hub.records import Record
 from hub.released import AGREEMENTS, AUDITOR, PATHS, READER, WRITER, context_sql, view_sql
-from hub.sharing.labels import SQL_TYPES, alike_sql, label_sql, labels_of, rules_sql, tested_sql
+from hub.sharing.labels import SQL_TYPES, alike_sql, label_sql, labels_of, rule_columns, rules_sql, tested_sql
 from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_column, sealed_fields
 
 WRITING = ("known", "known_id", "lock", "store", "withdraw", "receipts")
@@ -28,6 +28,7 @@ def dataset_sql(name: str, dataset: type[Record]) -> str:
             _relabel_sql(name, dataset),
             _receipts_sql(name),
             _revisions_sql(name),
+            _trace_sql(name, dataset),
             _index_sql(name),
             _rights_sql(name, dataset),
         ]
@@ -229,6 +230,31 @@ $$;
 """
 
 
+def _trace_sql(name: str, dataset: type[Record]) -> str:
+    cells = " ".join(f"when {m} then i.{column}" for m, column in CELL_COLUMNS.items())
+    missed = ", ".join(
+        f"case when {c.sql(f'r.{c.column(f)}', f'(case r.grid_m {cells} end)' if f.kind == 'place' else f'i.{f.name}')} is not true"
+        f" then '{c.column(f)}' end"
+        for f, c in rule_columns(dataset)
+    )
+    return f"""
+-- Every clause of a record's provider, and the conditions that the record doesn't meet: for its owner, or an auditor (p_owner null). One
+-- row without a clause where there is none.
+create function {SCHEMA}.{name}_trace(p_id uuid, p_owner text) returns table (provider text, occurred_at timestamptz, mou text, version int,
+  state text, since timestamptz, until timestamptz, recipient text, name text, purposes text[], actions text[], fields jsonb,
+  lookback_s bigint, embargo_s bigint, case_required boolean, refusal boolean, refuses text[], missed text[])
+language sql stable {DEFINER} as $$
+  select o.slug, i.occurred_at, m.mou, m.version, m.state, m.in_force_from, m.in_force_until, c.slug, coalesce(g.name, f.name), g.purposes,
+         g.actions, g.fields, g.lookback_s, g.embargo_s, g.case_required, f.id is not null, f.fields, array_remove(array[{missed}], null)
+  from {SCHEMA}.{name} i join {SCHEMA}.organisations o on o.id = i.provider
+  left join {SCHEMA}.{name}_rules r on r.provider = i.provider
+  left join {SCHEMA}.grants g on g.id = r.clause left join {SCHEMA}.refusals f on f.id = r.clause
+  left join {SCHEMA}.mous m on m.id = coalesce(g.mou_id, f.mou_id) left join {SCHEMA}.organisations c on c.id = m.consumer
+  where i.id = p_id and (p_owner is null or o.slug = p_owner) order by r.clause
+$$;
+"""
+
+
 def _index_sql(name: str) -> str:
     return f"""
 create index {name}_label_keys on {SCHEMA}.{name} using gin ({SCHEMA}.label_keys(released, k2));
@@ -244,7 +270,7 @@ revoke execute on all functions in schema {SCHEMA} from public;
 grant select on {views} to {READER};
 grant execute on function {SCHEMA}.{name}_ctx to {READER};
 grant execute on function {", ".join(f"{SCHEMA}.{name}_{f}" for f in WRITING)} to {WRITER};
-grant execute on function {SCHEMA}.{name}_revisions to {AUDITOR};
+grant execute on function {SCHEMA}.{name}_revisions, {SCHEMA}.{name}_trace to {AUDITOR};
 grant execute on function {SCHEMA}.{name}_relabel to {AGREEMENTS};
 grant select, insert, delete on {SCHEMA}.{name}_rules to {AGREEMENTS};
 grant select ({clear}) on {SCHEMA}.{name} to {AGREEMENTS};  -- an effect diff counts; nothing sealed

@@ -63,6 +63,7 @@ def agreement(request: Request) -> Response:
         contacts=list(zip(parties, (contacts.provider, contacts.consumer), strict=True)) if contacts else [],
         grants=[(grant, _explained(visit, found, grant, names)) for grant in found.mou.grants],
         refusals=[(refusal, words.explain_refusal(found.mou, refusal, names)) for refusal in found.mou.refuse],
+        asks=_asks(visit, found) if found.consumer_id == visit.person.organisation.id else [],
         period=words.in_force_words(found.mou),
         review=words.review_words(found.mou),
         loaded_at=found.loaded_at,
@@ -128,6 +129,11 @@ def _card(visit: Visit, found: Agreement, now: datetime, names: Mapping[str, str
 
 def _explained(visit: Visit, found: Agreement, grant: Grant, names: Mapping[str, str]) -> words.Explained:
     return words.explain(found.mou, grant, names, visit.called.datasets[grant.dataset].dataset)
+
+
+def _asks(visit: Visit, found: Agreement) -> list[tuple[Grant, tuple[str, ...]]]:
+    """What the reader's organisation could ask for, by the text of the agreement alone."""
+    return [(grant, words.could_ask(grant, visit.called.datasets[grant.dataset].dataset)) for grant in found.mou.grants]
 
 
 def _collection(areas: Iterable[Area], titles: Mapping[str, str]) -> bytes:

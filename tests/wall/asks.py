@@ -68,6 +68,14 @@ def _item(method: str, path: str, _op: Operation, scenario: Scenario, ids: Mappi
     yield Ask(method, path.replace("{id}", mine[0]), scenario.reader, "other-purpose")
 
 
+def _trace(method: str, path: str, _op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
+    """A reader traces its own records alone."""
+    mine = [ids[pair[0]["properties"]["external_id"]] for pair in scenario.pairs]
+    for wanted in [*mine, ids[f"own-{scenario.reader}"], "6f0f4a44-0000-4000-8000-000000000000", "none"]:
+        yield Ask(method, path.replace("{id}", wanted), scenario.reader, None)
+    yield Ask(method, path.replace("{id}", mine[0]), None, None)
+
+
 def _change(method: str, path: str, _op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
     """Changing a record by its id says nothing of another provider's: one that is there and one that isn't are one answer."""
     mine = [ids[pair[0]["properties"]["external_id"]] for pair in scenario.pairs[:2]]
@@ -171,6 +179,7 @@ GENERATORS: dict[str, Callable[..., Asks]] = {
     ),
     **dict.fromkeys(["item_incidents", "explain_incidents"], _item),
     "items_incidents": _page,
+    "trace_incidents": _trace,
     "map_incidents": _map,
     "auditEvents": _audit,
     **dict.fromkeys(AGREEMENTS, _agreements),

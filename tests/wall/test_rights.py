@@ -72,7 +72,7 @@ FUNCTIONS = {
         "policy_snapshot",
         "organisation_names",
         "leaf_terms",
-        *(f"{name}_revisions" for name in DATASETS),
+        *(f"{name}_{what}" for name in DATASETS for what in ("revisions", "trace")),
     },
     "hub_agreements": {"audit_append", *(f"{name}_relabel" for name in DATASETS)},
     "hub_keys": set(),

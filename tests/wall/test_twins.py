@@ -239,7 +239,7 @@ def test_every_operation_and_parameter_of_the_document_has_its_requests(document
     assert found["auditEvents"] == set(AUDIT_VALUES)
     reading = {name for name, parameters in found.items() if parameters and name.partition("_")[0] not in WRITING}
     reading -= set(AGREEMENTS)
-    assert reading == {"items_incidents", "item_incidents", "map_incidents", "explain_incidents", "auditEvents"}
+    assert reading == {"items_incidents", "item_incidents", "map_incidents", "explain_incidents", "trace_incidents", "auditEvents"}
     assert found["map_incidents"] == set(PAGE_VALUES) - {"limit", "cursor"}
 
 

@@ -65,7 +65,7 @@ function why(withheld, vocabulary) {
   const mous = [...new Set(refused.flatMap((field) => field.refused.map((r) => r.mou)))];
   return [
     element("h3", {}, "Not shown to you"),
-    unlisted.length ? element("p", { class: "small" }, `No agreement that shares this incident with you for your purpose releases ${either(unlisted, vocabulary)}. What an agreement doesn't list is withheld.`) : null,
+    unlisted.length ? element("p", { class: "small" }, `No agreement that shares this incident with you for your purpose releases ${either(unlisted, vocabulary)}. What an agreement doesn't list is withheld; its page says what you could ask for.`) : null,
     refused.length ? element("p", { class: "small" }, `Whatever else is agreed, you are never shown ${either(refused, vocabulary)} of such an incident: `, ...links(mous, {}), " refuses it.") : null,
   ].filter(Boolean);
 }
