@@ -168,8 +168,8 @@ def test_what_could_be_asked_for_is_all_that_a_grant_does_not_give(everything: M
     said = {grant.id: words.could_ask(grant, Incident) for grant in everything.grants}
     assert said["no-window"] == (
         "To be shown the provider's own number, the category, the status, the severity (1 to 5), the handling label (TLP), when it"
-        " happened, when it ended, when it was reported, when it was resolved, the title, the narrative, the address, the people involved, the phone"
-        " number, the vehicles involved or whatever else the provider's own records hold, which it withholds.",
+        " happened, when it ended, when it was reported, when it was resolved, the title, the narrative, the address, the people"
+        " involved, the phone number, the vehicles involved or whatever else the provider's own records hold, which it withholds.",
         "To be shown the place more finely than as the centre of the 100 m cell it lies in.",
         "Other records than those that meet its conditions.",
         "To look at, subscribe to or match values against them.",
