@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.agreements.in_force import Agreement, Area
+from hub.agreements.store import Actor, Version
 from hub.errors import NoSuchResource
 from hub.maps.live import live_map
 from hub.policy import words
@@ -42,8 +43,18 @@ def overview(request: Request) -> Response:
         in_force=in_force,
         others=[c for c in cards if c.state != "in force"],
         soon=sum(c.ends_soon for c in in_force),
+        versions=_versions(request, visit),
         day=words.day,
     )
+
+
+def _versions(request: Request, visit: Visit) -> list[tuple[Version, str]]:
+    """For an agreement lead: every version that isn't over, and its state."""
+    if "agreement-lead" not in visit.roles:
+        return []
+    now, actor = visit.called.clock(), Actor(visit.person.organisation.slug, visit.by(request))
+    found = [(v, v.state_at(now)) for v in visit.called.lifecycle.list(actor)]
+    return [(v, state) for v, state in found if state not in ("superseded", "terminated", "withdrawn")]
 
 
 def agreement(request: Request) -> Response:

@@ -6,7 +6,7 @@ A copy of the hub with a million points is used and thrown away: putting labels 
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from hashlib import sha256
 from typing import Any
@@ -133,7 +133,7 @@ def _pages(addresses: Addresses, settings: Settings, reader: str) -> tuple[float
         for n in range(ROUNDS + 1):
             for box in _boxes():
                 for name, ask in (("wall", page.ask), ("bare", plain.ask)):
-                    took, rows = _timed(ask, box)
+                    took, rows = ask(box)
                     times[name] += [took] if n else []
                     seen.append(rows)
         windows = len({(g.lookback, g.embargo) for g in page.grants})
@@ -142,10 +142,10 @@ def _pages(addresses: Addresses, settings: Settings, reader: str) -> tuple[float
     return statistics.median(times["wall"]), statistics.median(times["bare"]), note
 
 
-def _timed(ask: Callable[[Box], int], box: Box) -> tuple[float, int]:
+def _timed(tx: Transaction, statement: str, arguments: list[Any]) -> tuple[float, int]:
     began = time.perf_counter()
-    rows = ask(box)
-    return (time.perf_counter() - began) * 1e3, rows
+    rows = tx.rows(statement, arguments)
+    return (time.perf_counter() - began) * 1e3, len(rows)
 
 
 def _boxes() -> list[Box]:
@@ -184,14 +184,15 @@ class _Page:
     def _admit(self) -> Admission:
         return Admission(*self.tx.rows("begin; select * from hub.admit('nobody')")[0])
 
-    def ask(self, box: Box) -> int:
+    def ask(self, box: Box) -> tuple[float, int]:
+        """The milliseconds of entering the context and reading the page; admission and the log are measured by `query.sql`."""
         admitted = self._admit()
         context = seal(self.key, Incident, admitted, self.number, "bench", self.grants, (), 5, Reach())
         arguments = page_arguments(Incident, areas_of(Query(box=box)), NIL, LIMIT, box, (None, None), {})
         marks = ", ".join(["%s"] * len(arguments))
-        rows = self.tx.rows(f"select hub.enter(1, %s); execute {self.statement[0]}({marks})", [context, *arguments])
+        timed = _timed(self.tx, f"select hub.enter(1, %s); execute {self.statement[0]}({marks})", [context, *arguments])
         self.tx.rows("commit")
-        return len(rows)
+        return timed
 
 
 class _Bare:
@@ -214,10 +215,10 @@ class _Bare:
             order by r.n, x.k2, x.id limit {LIMIT}""",
         )
 
-    def ask(self, box: Box) -> int:
+    def ask(self, box: Box) -> tuple[float, int]:
         areas = areas_of(Query(box=box))
         ranges = [[getattr(a, name) for a in areas] for name in ("low", "high", "inside")]
-        return len(self.tx.rows("execute bare(%s, %s, %s, %s, %s, %s, %s, %s)", [*ranges, self.ids, *box]))
+        return _timed(self.tx, "execute bare(%s, %s, %s, %s, %s, %s, %s, %s)", [*ranges, self.ids, *box])
 
 
 def _figure(name: str, wall: float, bare: float, note: str, goal: float) -> dict[str, Any]:

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from hub.agreements.store import Actor
+from hub.audit.leaf import By
 from hub.identity.people import Person
+from tests.agreements.parties import dumped
 from tests.web.axe import violations
 from tests.web.browser import authenticator
 from tests.web.fixtures import SIZES, Open
@@ -18,8 +21,10 @@ from tests.web.scene import WHOLE, Scene
 from tests.web.served import Served
 from tests.web.visiting import passkey_of
 from tests.web.watching import Watched, map_drawn
+from tests.world import grant, mou_data
 
 # Not pages: what pages are made of, and files.
+VERSION = "/agreements/{mou}/versions/{version}"
 PARTS = {
     "/assets/{path:path}",
     "/map/page.js",
@@ -28,6 +33,7 @@ PARTS = {
     "/agreements/areas.json",
     "/audit.csv",
     "/owner.csv",
+    f"{VERSION}/{{part}}",
 }
 MAP = f"/map?bbox={WHOLE}"
 
@@ -90,6 +96,32 @@ def _access(page: Page, scene: Scene) -> None:
     page.locator("main tbody a[href^='/audit/access/']").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("One access")
     _everything_open(page, scene)
+
+
+def _bad_draft(page: Page, scene: Scene) -> None:
+    page.get_by_label("The file").fill("mou: MOU-1")
+    page.get_by_role("button", name="Keep as a draft").click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was kept")
+
+
+def _proposed(scene: Scene) -> str:
+    """A version of police's that waits for signatures."""
+    actor, life = Actor("police", By("police")), scene.served.services.lifecycle
+    if not any(v.mou == "MOU-PROPOSED" for v in life.list(actor)):
+        life.draft(actor, dumped(mou_data("MOU-PROPOSED", "police", "housing", [grant(purposes=["tenancy"])])))
+        life.propose(actor, "MOU-PROPOSED", 1)
+    return f"{scene.served.base}/agreements/MOU-PROPOSED/versions/1"
+
+
+def _compared(page: Page, scene: Scene) -> None:
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("heading", name="What it would change")).to_be_visible()
+
+
+def _bad_signature(page: Page, scene: Scene) -> None:
+    page.get_by_label("Signature").fill("nonsense")
+    page.get_by_role("button", name="Sign", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("not a detached JWS")
 
 
 @dataclass(frozen=True)
@@ -171,6 +203,13 @@ STATES = (
     State("/agreements/{mou}", "with-area", "", "analyst@health", "/agreements/MOU-HEALTH", _everything_open),
     State("/agreements/{mou}", "without-area", "", "analyst@housing", "/agreements/MOU-HOUSING"),
     State("/agreements/{mou}", "absent", "There is no such", "analyst@health", expected=ABSENT),
+    State("/agreements", "lead", "Agreements", "lead@police"),
+    State("/agreements/draft", "plain", "Draft an agreement", "lead@police"),
+    State("/agreements/draft", "wrong", "Draft an agreement", "lead@police", then=_bad_draft, expected=("status of 422",)),
+    State(VERSION, "active", "MOU-HEALTH, version 1", "lead@police", "/agreements/MOU-HEALTH/versions/1"),
+    State(VERSION, "compared", "MOU-PROPOSED, version 1", "lead@police", _proposed, _compared),
+    State(VERSION, "wrong-signature", "MOU-PROPOSED, version 1", "lead@police", _proposed, _bad_signature, expected=("status of 400",)),
+    State(VERSION, "absent", "There is no such", "lead@police", expected=ABSENT),
     State("/audit", "filled", "Audit", "auditor@watch", then=_everything_open),
     State("/audit", "filtered", "Audit", "auditor@watch", f"/audit?mou=MOU-HEALTH&bbox={WHOLE}&type=query"),
     State("/audit", "nothing-found", "Audit", "auditor@watch", "/audit?case=never"),

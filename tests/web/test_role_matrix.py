@@ -20,6 +20,8 @@ SEATS = [(role, organisation) for organisation in PARTNERS for role in ROLES] + 
 EVERYBODY = frozenset(SEATS)
 ANALYSTS = frozenset(seat for seat in SEATS if seat[0] == "analyst")
 OWNERS = frozenset((role, organisation) for role in ("auditor", "agreement-lead") for organisation in PARTNERS)
+LEADS = frozenset(seat for seat in SEATS if seat[0] == "agreement-lead")
+VERSION = "/agreements/{mou}/versions/{version}"
 AUDITORS = frozenset({("auditor", "watch")})
 PUBLIC = "public"  # without signing in
 BBOX = "?bbox=1,1,2,2"
@@ -35,6 +37,8 @@ MAY: dict[tuple[str, str], Any] = {
     ("POST", "/account/passkeys/rename"): EVERYBODY, ("POST", "/account/passkeys/remove"): EVERYBODY,
     ("POST", "/account/codes"): EVERYBODY, ("POST", "/account/sign-out-everywhere"): EVERYBODY,
     ("GET", "/agreements"): EVERYBODY, ("GET", "/agreements/areas.json"): EVERYBODY, ("GET", "/agreements/{mou}"): EVERYBODY,
+    ("GET", "/agreements/draft"): LEADS, ("POST", "/agreements/draft"): LEADS,
+    ("GET", f"{VERSION}"): LEADS, ("GET", f"{VERSION}/{{part}}"): LEADS, ("POST", f"{VERSION}/{{step}}"): LEADS,
     ("GET", "/purpose"): ANALYSTS, ("POST", "/purpose"): ANALYSTS,
     ("GET", "/map"): ANALYSTS, ("POST", "/map/export"): ANALYSTS,
     ("GET", "/maps"): ANALYSTS, ("POST", "/maps"): ANALYSTS, ("GET", "/maps/{id}"): ANALYSTS, ("POST", "/maps/{id}/delete"): ANALYSTS,
