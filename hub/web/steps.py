@@ -13,6 +13,7 @@ from starlette.responses import Response
 from hub.agreements.lifecycle import Lifecycle
 from hub.agreements.store import Actor, Version
 from hub.errors import Conflict, HubError, InvalidPolicy, InvalidRequest, NoSuchResource
+from hub.web.audit_words import treatment as words_of
 from hub.web.shell import HEADERS, Pages, Visit, form_of, go, render, visit_of
 
 LEAD = "agreement-lead"
@@ -34,7 +35,12 @@ SUSPEND = Offer("suspend", "Suspend", "From the next look on it gives nothing. Y
 TERMINATE = Offer("terminate", "End it for good", "It gives nothing any more; a new agreement would be needed.", "Why", True)
 WITHDRAW = Offer("withdraw", "Withdraw", "Takes this version back. Its number is used up.", None, True)
 PROPOSE = Offer("propose", "Propose", "Fixes its text, and makes the document that people read before they sign.")
-SIGN = Offer("sign", "Sign", "Paste what `hub mou sign` printed, made with your organisation's key.", "Signature")
+SIGN = Offer(
+    "sign",
+    "Sign",
+    "Save the statement, sign it where your organisation's key is (hub mou sign --statement FILE), and paste what that prints.",
+    "Signature",
+)
 COMPARE = Offer(
     "compare", "Compare", "Counts on the records that are there now who gains and loses what. Then you can bring it into force."
 )
@@ -134,7 +140,12 @@ def _page(request: Request, visit: Visit, found: Version, error: HubError | None
         effect=orjson.loads(effect) if effect else None,
         digest=sha256(effect).hexdigest() if effect else "",
         here=_address(found),
+        how=_how,
     )
+
+
+def _how(treatment: str) -> str:
+    return "withheld" if treatment == "withhold" else words_of(treatment)
 
 
 DONE = frozenset({"propose", "sign", "activate", "suspend", "resume", "terminate", "withdraw"})

@@ -66,7 +66,7 @@ def test_from_a_draft_to_its_end(hub: World, parties: tuple[Party, Party], leads
     compared = police.post(here("MOU-PAGES", "compare"))
     text = said(compared.text)
     assert "0 records before, 10 after: 10 gained, 0 lost, 0 seen otherwise" in text
-    assert "place withhold grid_m:500 10" in text
+    assert "place withheld 500 m cells 10" in text
     (digest,) = re.findall(r'name="diff" value="([0-9a-f]{64})"', compared.text)
     assert police.post(here("MOU-PAGES", "activate"), {"diff": digest, "seen": "on"}).status_code == 303
     assert len(hub.items("health", "mou-pages")) == 10
