@@ -21,7 +21,7 @@ from hub.agreements.rules import keep_areas
 from hub.agreements.statement import statement
 from hub.agreements.store import OPEN, Actor, Version, areas_of, document_of, find, log, read, step, versions
 from hub.db import Transaction, transaction
-from hub.errors import Conflict, Forbidden, InvalidRequest, NoSuchResource, Problem
+from hub.errors import Conflict, Forbidden, InvalidRequest, NoSuchResource, Problem, Tampered
 from hub.identity.party_keys import STATEMENT, check, kid_of
 from hub.policy.mou import Mou, read_mou, unbuilt
 from hub.policy.playing import failures
@@ -191,7 +191,7 @@ class Lifecycle:
             _provider(actor, found, "brings it into force")
             words, now = read(found, self._datasets), self._clock()
             areas = self._valid(tx, words)
-            self._signed(tx, found)
+            self._signed(tx, found, words)
             _still_good(tx, found, acknowledged, now)
             if now >= found.until:
                 raise Conflict(f"It ended on {words.in_force.until}: it would give nothing.")
@@ -271,8 +271,12 @@ class Lifecycle:
         refuse(unregistered(mou, self._purposes) or unbuilt(mou) or failures(mou, areas, self._datasets))
         return areas
 
-    def _signed(self, tx: Transaction, found: Version) -> None:
-        """Raises Conflict unless both parties' signatures verify, with keys that are good now."""
+    def _signed(self, tx: Transaction, found: Version, words: Mou) -> None:
+        """Raises Conflict unless both parties' signatures verify, with keys that are good now; Tampered if what is stored is not what they
+        signed.
+        """
+        if statement(words, document_of(tx, found) or b"").decode() != found.statement:
+            raise Tampered(f"What is stored of {found.mou} version {found.version} is not what was signed: nothing came into force.")
         rows = tx.rows(
             "select o.slug, s.jws from hub.mou_signatures s join hub.organisations o on o.id = s.organisation where s.mou_id = %s",
             (found.id,),
