@@ -106,8 +106,10 @@ class World:
     def mou(self, folder: Path, name: str, provider: str, consumer: str, grants: Sequence[Mapping[str, Any]], **more: Any) -> Loaded:
         """Writes an MOU file and loads it."""
         path = folder / f"{name}-{uuid4().hex[:6]}.yaml"
+        yaml = YAML(typ="safe", pure=True)
+        yaml.representer.ignore_aliases = lambda *_: True  # equal parts are written out: the hub reads no aliases
         with path.open("w") as file:
-            YAML(typ="safe", pure=True).dump(mou_data(name, provider, consumer, grants, **more), file)
+            yaml.dump(mou_data(name, provider, consumer, grants, **more), file)
         return self.load(path)
 
     def load(self, path: Path) -> Loaded:

@@ -19,7 +19,9 @@ from hub.agreements.effect import basis, effect
 from hub.agreements.files import refuse
 from hub.agreements.rules import keep_areas
 from hub.agreements.statement import statement
-from hub.agreements.store import OPEN, Actor, Version, areas_of, document_of, find, log, read, step, versions
+from hub.agreements.store import OPEN, Actor, Version, areas_of, document_of, find, log_step, read, step, versions
+from hub.agreements.use import used
+from hub.audit.log import Log
 from hub.db import Transaction, transaction
 from hub.errors import Conflict, Forbidden, InvalidRequest, NoSuchResource, Problem, Tampered
 from hub.identity.party_keys import STATEMENT, check, kid_of
@@ -174,7 +176,7 @@ class Lifecycle:
                 " set sha256 = excluded.sha256, body = excluded.body, basis = excluded.basis, at = excluded.at",
                 (found.id, sha256(body).hexdigest(), body.decode(), basis(tx, found), now),
             )
-            log(tx, actor, found, "compared", now)
+            log_step(tx, actor, found, "compared", now)
             tx.rows("commit")
             return body
 
@@ -221,6 +223,15 @@ class Lifecycle:
             raise NoSuchResource("A draft has no document yet: it must be proposed first.")
         return content
 
+    def use(self, actor: Actor, log: Log, mou: str, version: int, since: datetime, until: datetime) -> dict[str, Any]:
+        """What was read under a version in a period, and a narrower one (hub/agreements/use.py); that it was asked is in the log first."""
+        with transaction(self._engine) as tx:
+            tx.rows("begin")
+            found = find(tx, actor, mou, version)
+            log_step(tx, actor, found, "use read", self._clock())
+            tx.rows("commit")
+        return used(log, self._engine, read(found, self._datasets), since, until)
+
     def suspend(self, actor: Actor, mou: str, version: int, reason: str) -> Version:
         """From the next query on it gives nothing."""
         with transaction(self._engine) as tx:
@@ -261,7 +272,7 @@ class Lifecycle:
         return found
 
     def _done(self, tx: Transaction, actor: Actor, found: Version, did: str, **asked: Any) -> Version:
-        log(tx, actor, found, did, self._clock(), **asked)
+        log_step(tx, actor, found, did, self._clock(), **asked)
         after = find(tx, actor, found.mou, found.version)
         tx.rows("commit")
         return after

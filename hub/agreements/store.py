@@ -105,7 +105,7 @@ def step(tx: Transaction, found: Version, state: str, now: datetime, **columns: 
     tx.rows(f"update hub.mous set state = %s, stepped_at = %s{more} where id = %s", (state, now, *columns.values(), found.id))
 
 
-def log(tx: Transaction, actor: Actor, found: Version, did: str, now: datetime, **asked: Any) -> None:
+def log_step(tx: Transaction, actor: Actor, found: Version, did: str, now: datetime, **asked: Any) -> None:
     """The leaf of a step, one for each party."""
     event = Event(event_id(now, os.urandom(10)), "mou", now, actor.by, "permit", asked={"step": did, **asked})
     under = [{"mou": found.mou, "version": found.version, "sha256": found.sha256}]

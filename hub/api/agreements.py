@@ -5,6 +5,7 @@ the scope `agreements`. A party sees its own agreements; what is other people's 
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from typing import Annotated, Any, TypeVar
 
@@ -20,7 +21,7 @@ from hub.agreements.lifecycle import Lifecycle
 from hub.agreements.party_keys import PartyKey
 from hub.agreements.store import Actor, Version
 from hub.api.bodies import check_encoding, json_of, read_body
-from hub.api.parameters import only
+from hub.api.parameters import interval, only
 from hub.api.services import READ, Services, authorise, refusals_logged, services
 from hub.audit.leaf import By, instant
 from hub.errors import InvalidRequest, NoSuchResource, Problem, WrongMediaType
@@ -146,6 +147,18 @@ async def diff(request: Request) -> Response:
     return Response(body, 200, NO_STORE | {"Content-Digest": f"sha-256=:{digest}:"}, JSON)
 
 
+async def use(request: Request) -> Response:
+    """What was read under a version, from the log, and a narrower version as a diff; `datetime`: the period, the last year unless said."""
+    asked = await _asking(request, parameters=("datetime",))
+    until = asked.called.clock()
+    since = until - timedelta(days=365)
+    if (given := request.query_params.get("datetime")) is not None:
+        first, last = interval(given)
+        since, until = first or since, last or until
+    named = (asked.actor, asked.called.log, *_named(request), since, until)
+    return Response(orjson.dumps(await asked.run(asked.called.lifecycle.use, *named)), 200, NO_STORE, JSON)
+
+
 def step(model: type[_Body], take: Callable[..., Version]) -> Callable[[Request], Any]:
     """A handler of one step: `take(lifecycle, actor, mou, version, **members of the body)`."""
 
@@ -185,10 +198,10 @@ async def revoke_key(request: Request) -> Response:
     return _key_answer(await asked.run(asked.called.party_keys.revoke, asked.actor, request.path_params["kid"]), 200)
 
 
-async def _asking(request: Request, most: int = 0, media: tuple[str, ...] = ()) -> _Asked:
+async def _asking(request: Request, most: int = 0, media: tuple[str, ...] = (), parameters: tuple[str, ...] = ()) -> _Asked:
     called = services(request)
     token, by = await run_in_threadpool(authorise, request, SCOPE)
-    only(request, ())
+    only(request, parameters)
     if not media:
         return _Asked(called, token, by, b"")
     check_encoding(request)
@@ -272,6 +285,7 @@ def router() -> APIRouter:
     routes.add_api_route("/mous/boundaries/{sha256}", boundary, methods=["PUT"])
     routes.add_api_route("/mous/{mou}/{version}", one, methods=READ)
     routes.add_api_route("/mous/{mou}/{version}/diff", diff, methods=["POST"])
+    routes.add_api_route("/mous/{mou}/{version}/use", use, methods=READ)
     for name, handler in STEPS.items():
         routes.add_api_route(f"/mous/{{mou}}/{{version}}/{name}", handler, methods=["POST"])
     routes.add_api_route("/mous/{mou}/{version}/{part}", part, methods=READ)

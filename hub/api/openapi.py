@@ -159,6 +159,17 @@ def _agreement_paths() -> dict[str, Any]:
         here: {"get": of("agreement", "How a version stands", read, named)},
         f"{here}/diff": {"post": write("agreement_diff", "What a version would change, worked out on the records there are", named)},
         **{f"{here}/{name}": {"post": write(f"agreement_{name}", summary, named, *more)} for name, summary, *more in _STEPS},
+        f"{here}/use": {
+            "get": of(
+                "agreement_use",
+                "What was read under a version, by grant, and a narrower version",
+                read,
+                [
+                    *named,
+                    _parameter("datetime", "The period, from/until with `..` for an open end (RFC 3339); the last year unless said.", text),
+                ],
+            )
+        },
         f"{here}/{{part}}": {"get": of("agreement_part", "A part of a version", read, [*named, part])},
         "/party-keys": {
             "get": of("party_keys", "Your keys for signatures", (200, 400, 401, 403, 503), []),

@@ -231,6 +231,31 @@ def diff(mou: str, version: int, as_: AsParty) -> None:
 
 
 @commands.command()
+def use(
+    mou: str,
+    version: int,
+    as_: AsParty,
+    since: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="From this day on; a year back unless said.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the narrower version.")] = None,
+) -> None:
+    """What was read under each grant, from the log; and a narrower version, as a diff, where something was not."""
+    period = f"?datetime={since:%Y-%m-%dT00:00:00Z}/.." if since else ""
+    with _party(as_) as client:
+        found = client.get(f"/mous/{mou}/{version}/use{period}").json()
+    part = "" if found["complete"] else ": the newest accesses alone"
+    print(f"{mou} version {version}, {found['from'][:10]} to {found['until'][:10]}{part}.")
+    rows = [
+        [g["grant"], f"{g['accesses']:,}", f"{g['records']:,}", (g["last"] or "never")[:10], ", ".join(g["fields_unread"]) or "none",
+         ", ".join(f"{name} {n}" for name, n in g["categories"].items()) or "-"] for g in found["grants"]
+    ]  # fmt: skip
+    _table(["grant", "accesses", "records", "last", "fields nobody read", "categories"], rows)
+    if found["narrower"]:
+        print(f"\nA narrower version would be:\n\n{found['narrower']}", end="")
+
+
+@commands.command()
 def activate(
     mou: str,
     version: int,

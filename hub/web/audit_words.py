@@ -41,6 +41,7 @@ STEPS: dict[str, tuple[str, dict[str, str]]] = {
             "proposed": "proposed an agreement",
             "signed": "signed an agreement",
             "compared": "looked at what an agreement would change",
+            "use read": "looked at what was read under an agreement",
             "activating": "had an agreement come into force",
             "activated": "brought an agreement into force",
             "suspended": "suspended an agreement",

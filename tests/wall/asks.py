@@ -144,7 +144,7 @@ def _audit(method: str, path: str, op: Operation, scenario: Scenario, ids: Mappi
 def _agreements(method: str, path: str, op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
     """Steps of agreements say nothing of records, whoever asks, and a program without the scope takes none."""
     values = {"mou": [f"MOU-{scenario.name.upper()}", "MOU-NOBODY"], "version": ["1", "x"], "part": ["source", "other"]}
-    values |= {"sha256": ["0" * 64], "kid": ["none"]}
+    values |= {"sha256": ["0" * 64], "kid": ["none"], "datetime": []}
     names = [p["name"] for p in op["parameters"]]
     assert set(names) <= set(values)
     for n in range(2):
@@ -159,6 +159,7 @@ AGREEMENTS = [
     "agreements",
     "agreement",
     "agreement_part",
+    "agreement_use",
     "agreement_draft",
     "agreement_boundary",
     "agreement_diff",

@@ -1,0 +1,136 @@
+"""Use it or lose it: which grants, fields and categories of an agreement were read in a period, from the log; and a narrower next version.
+
+A field counts as read under a grant when an access that cites the grant showed it: so what is said to be unused was shown by no access at
+all. Categories are those of the records that such accesses showed, as they are now.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from difflib import unified_diff
+from io import BytesIO
+from typing import Any
+
+from pyroaring import BitMap64
+from ruamel.yaml import YAML
+from sqlalchemy import Engine
+
+from hub.audit.leaf import instant
+from hub.audit.log import Log, Search
+from hub.audit.search import revisions_in
+from hub.db import transaction
+from hub.policy.conditions import OneOf, Within
+from hub.policy.mou import Mou
+from hub.records import WINDOW_FIELD
+
+MOST = 20_000  # accesses looked at; the newest
+RECORDS = 200_000  # of which categories are counted
+KINDS = ("query", "export")
+
+
+@dataclass
+class _Read:
+    accesses: int = 0
+    records: int = 0
+    last: str | None = None
+    fields: set[str] = field(default_factory=set)
+    revisions: BitMap64 = field(default_factory=BitMap64)
+    categories: Counter[str] = field(default_factory=Counter)
+
+
+def used(log: Log, engine: Engine, mou: Mou, since: datetime, until: datetime) -> dict[str, Any]:
+    """What was read under each grant of a version, as JSON. `engine` is that of hub_agreements."""
+    reads = {grant.id: _Read() for grant in mou.grants}
+    leaves = [leaf for kind in KINDS for leaf in _leaves(log, mou, kind, since, until)]
+    for leaf in leaves:
+        for cited in leaf.get("under", ()):
+            if (cited["mou"], cited["version"]) == (mou.mou, mou.version):
+                for name in cited["grants"]:
+                    _add(reads[name], leaf)
+    for grant in mou.grants:
+        reads[grant.id].categories = _categories(engine, grant.dataset, reads[grant.id].revisions)
+    return {
+        "mou": mou.mou,
+        "version": mou.version,
+        "from": instant(since),
+        "until": instant(until),
+        "complete": len(leaves) < MOST,
+        "grants": [_told(grant.id, [n for n, t in grant.fields.items() if t.shows], reads[grant.id]) for grant in mou.grants],
+        "narrower": narrower(mou, reads),
+    }
+
+
+def _leaves(log: Log, mou: Mou, kind: str, since: datetime, until: datetime) -> list[dict[str, Any]]:
+    search = Search(owner=mou.parties.provider, mou=mou.mou, type=kind, decision="permit", since=since, until=until, limit=MOST)
+    return [entry.body for entry in log.find(search)]
+
+
+def _add(read: _Read, leaf: dict[str, Any]) -> None:
+    shown = leaf.get("shown", {})
+    read.accesses += 1
+    read.records += shown.get("count", 0)
+    read.last = max(read.last or "", leaf["at"])
+    read.fields |= set(shown.get("fields", ()))
+    if "revisions" in shown and len(read.revisions) < RECORDS:
+        read.revisions |= revisions_in(shown["revisions"])
+
+
+def _categories(engine: Engine, dataset: str, revisions: BitMap64) -> Counter[str]:
+    with transaction(engine) as tx:
+        rows = tx.rows(f"select category, count(*) from hub.{dataset} where revision_no = any(%s) group by 1", (list(revisions),))
+    return Counter(dict(rows))
+
+
+def _told(name: str, granted: Sequence[str], read: _Read) -> dict[str, Any]:
+    return {
+        "grant": name,
+        "accesses": read.accesses,
+        "records": read.records,
+        "last": read.last,
+        "fields_read": sorted(read.fields & set(granted)),
+        "fields_unread": sorted(set(granted) - read.fields),
+        "categories": dict(sorted(read.categories.items())),
+    }
+
+
+def narrower(mou: Mou, reads: dict[str, _Read]) -> dict[str, str] | None:
+    """The next version without what nobody read: its file, and a unified diff of it; None: everything was read, or nothing at all."""
+    if all(not read.accesses for read in reads.values()):
+        return None
+    yaml = YAML(pure=True)
+    yaml.width, yaml.preserve_quotes = 10_000, True
+    data = yaml.load(mou.source)
+    before = _text(yaml, data)
+    kept = []
+    for grant, node in zip(mou.grants, data["grants"], strict=True):
+        read = reads[grant.id]
+        if not read.accesses:
+            continue
+        needed = {c.field for c in grant.where if isinstance(c, Within)} | ({WINDOW_FIELD} if _windowed(grant.occurred) else set())
+        for name in [n for n in node["fields"] if n not in read.fields | needed]:
+            del node["fields"][name]
+        for condition, said in zip(grant.where, node["where"] if grant.where else (), strict=False):
+            if isinstance(condition, OneOf) and condition.field == "category" and len(read.revisions) < RECORDS and read.categories:
+                said["one_of"] = [value for value in said["one_of"] if value in read.categories] or said["one_of"]
+        kept.append(node)
+    data["grants"] = kept
+    after = _text(yaml, data)
+    if after == before:
+        return None
+    data["version"] = mou.version + 1
+    data.pop("supersedes", None)
+    data.insert(list(data).index("version") + 1, "supersedes", f"sha256:{mou.sha256}")
+    after = _text(yaml, data)
+    names = (f"{mou.mou} version {mou.version}", f"{mou.mou} version {mou.version + 1}")
+    return {"file": after, "diff": "".join(unified_diff(before.splitlines(True), after.splitlines(True), *names))}
+
+
+def _windowed(window: Any) -> bool:
+    return window.lookback is not None or window.embargo is not None
+
+
+def _text(yaml: YAML, data: Any) -> str:
+    out = BytesIO()
+    yaml.dump(data, out)
+    return out.getvalue().decode()
