@@ -126,14 +126,18 @@ def cases_of(one: Played) -> int:
 def soak(seed: int, count: int) -> dict[str, Any]:
     """Plays batches from `seed` on, each in a fresh hub, until there were `count` cases; gives what differed."""
     cases, batches, differences = 0, 0, []
+    met: Counter[tuple[coverage.Cell, bool]] = Counter()
     while cases < count:
         with fresh_world() as (world, folder), pytest.MonkeyPatch.context() as monkeypatch:
             one = play(world, movable_clock(world), batch(seed + batches, CONSUMERS, RECORDS, REQUESTS), folder)
+            met += coverage.count(one.batch, one.oracle)
             for found in (in_labels(one), in_views(one), in_answers(one, monkeypatch, Counter())):
                 differences += [f"seed {seed + batches}: {d}" for d in islice(found, 20)]
             one.admin.dispose()
         cases, batches = cases + cases_of(one), batches + 1
-    return {"batches": batches, "cases": cases, "differences": len(differences), "first": differences[:20]}
+    table = {" | ".join(cell): {"permits": met[cell, True], "denials": met[cell, False]} for cell in coverage.cells()}
+    counted = {"batches": batches, "cases": cases, "differences": len(differences), "first": differences[:20]}
+    return counted | {"coverage": table, "never": [name for name, row in table.items() if not all(row.values())]}
 
 
 @contextmanager
