@@ -144,15 +144,17 @@ def _audit(method: str, path: str, op: Operation, scenario: Scenario, ids: Mappi
 def _agreements(method: str, path: str, op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
     """Steps of agreements say nothing of records, whoever asks, and a program without the scope takes none."""
     values = {"mou": [f"MOU-{scenario.name.upper()}", "MOU-NOBODY"], "version": ["1", "x"], "part": ["source", "other"]}
-    values |= {"sha256": ["0" * 64], "kid": ["none"], "datetime": []}
-    names = [p["name"] for p in op["parameters"]]
+    values |= {"sha256": ["0" * 64], "kid": ["none"]}
+    names = [p["name"] for p in op["parameters"] if p["in"] == "path"]
     assert set(names) <= set(values)
+    asked = {p["name"]: "2020-01-01T00:00:00Z/.." for p in op["parameters"] if p["in"] == "query"}
+    assert set(asked) <= {"datetime"}
     for n in range(2):
         filled = path
         for name in names:
             filled = filled.replace(f"{{{name}}}", values[name][n % len(values[name])])
         for client in (None, scenario.reader):
-            yield Ask(method, filled, client, json={} if method != "GET" else None)
+            yield Ask(method, filled, client, params=tuple(asked.items()), json={} if method != "GET" else None)
 
 
 AGREEMENTS = [
