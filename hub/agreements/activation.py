@@ -31,9 +31,10 @@ from hub.records import Record
 BATCH = 5_000  # records looked at in one transaction: a fraction of a second
 _NEXT = "select dataset, provider, adds, takes, k2, id from hub.mou_work where mou_id = %s and not done order by dataset limit 1 for update"
 _CLAUSES = "select dataset, id from hub.grants where mou_id = %s union all select dataset, id from hub.refusals where mou_id = %s"
+_VERSIONS = "select id, state from hub.mous where mou = (select mou from hub.mous where id = %s) order by id for update"
 _SWITCH = """
-update hub.mous set state = 'active', stepped_at = %s where id = %s and state = 'activating'
-  and not exists (select from hub.mou_work where mou_id = %s and not done) returning mou"""
+update hub.mous set state = 'active', stepped_at = %s where id = %s
+  and not exists (select from hub.mou_work where mou_id = %s and not done) returning 1"""
 _TOLD = """
 select m.mou, m.version, m.sha256, o.slug, c.slug, m.ordered_by,
        array(select g.name from hub.grants g where g.mou_id = m.id order by g.id)
@@ -61,12 +62,21 @@ class Activation:
         end = time.monotonic() + patience_s
         labelled = self._work(mou_id, end)
         for former in self._switch(mou_id, now):
-            self.sweep(former, end)
+            self.sweep(former, end - time.monotonic())
         return labelled
 
-    def sweep(self, mou_id: int, end: float = inf) -> None:
-        """Takes the labels of a version off that is no longer active, until `end` (monotonic seconds)."""
-        self._drop_rules(mou_id)
+    def call_off(self, tx: Transaction, mou_id: int) -> None:
+        """Takes the rules of a version away that doesn't come into force after all. `tx` holds lock 2; the caller commits, then sweeps."""
+        self._delete_rules(tx, mou_id)
+        self.order_sweep(tx, mou_id)
+
+    def sweep(self, mou_id: int, patience_s: float = inf) -> None:
+        """Takes the labels of a version off that is no longer active; gives up after `patience_s` seconds, as `finish` does."""
+        end = time.monotonic() + patience_s
+        with transaction(self._engine) as tx:
+            tx.rows("begin; select pg_advisory_xact_lock(7201, 2)")
+            self._delete_rules(tx, mou_id)
+            tx.rows("commit")
         self._work(mou_id, end)
 
     def unfinished(self) -> list[tuple[int, bool]]:
@@ -121,21 +131,18 @@ class Activation:
         return True
 
     def _switch(self, mou_id: int, now: datetime) -> list[int]:
-        """The version becomes active, those before it superseded: gives these. Nothing if it is no longer coming into force."""
+        """The version becomes active, the one before it superseded: gives that. Nothing while a version of the agreement is suspended, or
+        if this one is no longer coming into force.
+        """
         with transaction(self._engine) as tx:
-            changed = tx.rows(f"begin; {_SWITCH}", (now, mou_id, mou_id))
-            if not changed:
+            states = dict(tx.rows(f"begin; {_VERSIONS}", (mou_id,)))
+            waits = states[mou_id] != "activating" or "suspended" in states.values()
+            if waits or not tx.rows(_SWITCH, (now, mou_id, mou_id)):
                 tx.rows("rollback")
                 return []
-            former = [
-                n
-                for (n,) in tx.rows(
-                    "update hub.mous set state = 'superseded' where mou = %s and id <> %s and state in ('active', 'suspended')"
-                    " returning id",
-                    (changed[0][0], mou_id),
-                )
-            ]
+            former = [number for number, state in states.items() if state == "active"]
             for number in former:
+                tx.rows("update hub.mous set state = 'superseded', stepped_at = %s where id = %s", (now, number))
                 self.order_sweep(tx, number)
             self._log(tx, mou_id, now)
             tx.rows("select pg_advisory_xact_lock(7201, 1)")
@@ -151,12 +158,9 @@ class Activation:
         for name, numbers in clauses.items():
             self._order(tx, mou_id, name, provider, [], numbers)
 
-    def _drop_rules(self, mou_id: int) -> None:
-        with transaction(self._engine) as tx:
-            tx.rows("begin; select pg_advisory_xact_lock(7201, 2)")
-            for name in self._datasets:
-                tx.rows(f"delete from hub.{name}_rules where clause in (select id from ({_CLAUSES}) c)", (mou_id, mou_id))
-            tx.rows("commit")
+    def _delete_rules(self, tx: Transaction, mou_id: int) -> None:
+        for name in self._datasets:
+            tx.rows(f"delete from hub.{name}_rules where clause in (select id from ({_CLAUSES}) c)", (mou_id, mou_id))
 
     def _log(self, tx: Transaction, mou_id: int, now: datetime) -> None:
         mou, version, digest, provider, consumer, by, names = tx.rows(_TOLD, (mou_id,))[0]

@@ -30,6 +30,7 @@ from hub.policy.playing import failures
 from hub.policy.purposes import unregistered
 from hub.records import Record
 
+PATIENCE_S = 2.0  # a request waits so long for labels; a hub that serves goes on with them
 DIFF_GOOD_FOR = timedelta(hours=24)
 Render = Callable[[Mou, Mapping[str, str]], bytes]  # an MOU and the names of organisations by slug → its document
 
@@ -158,9 +159,15 @@ class Lifecycle:
     def withdraw(self, actor: Actor, mou: str, version: int) -> Version:
         """Takes a version back that is not in force yet."""
         with transaction(self._engine) as tx:
-            found = self._open(tx, actor, mou, version, "withdraw", "draft", "proposed", "signed")
+            tx.rows("begin; select pg_advisory_xact_lock(7201, 2)")
+            found = self._open(tx, actor, mou, version, "withdraw", *OPEN, begun=True)
             step(tx, found, "withdrawn", self._clock())
-            return self._done(tx, actor, found, "withdrawn")
+            if found.state == "activating":
+                self.activation.call_off(tx, found.id)
+            gone = self._done(tx, actor, found, "withdrawn")
+        if found.state == "activating":
+            self.activation.sweep(found.id, PATIENCE_S)
+        return gone
 
     def diff(self, actor: Actor, mou: str, version: int) -> bytes:
         """What the version would change, worked out on the records that are there now (hub/agreements/effect.py). The provider's alone:
@@ -194,6 +201,7 @@ class Lifecycle:
             words, now = read(found, self._datasets), self._clock()
             areas = self._valid(tx, words)
             self._signed(tx, found, words)
+            _none_suspended(tx, found)
             _still_good(tx, found, acknowledged, now)
             if now >= found.until:
                 raise Conflict(f"It ended on {words.in_force.until}: it would give nothing.")
@@ -230,7 +238,8 @@ class Lifecycle:
             found = find(tx, actor, mou, version)
             log_step(tx, actor, found, "use read", self._clock())
             tx.rows("commit")
-        return used(log, self._engine, read(found, self._datasets), since, until)
+        owner = actor.organisation in (None, found.provider)
+        return used(log, self._engine, read(found, self._datasets), since, until, owner)
 
     def suspend(self, actor: Actor, mou: str, version: int, reason: str) -> Version:
         """From the next query on it gives nothing."""
@@ -259,7 +268,7 @@ class Lifecycle:
             self.activation.order_sweep(tx, found.id)
             _raise_epoch(tx)
             ended = self._done(tx, actor, found, "terminated", reason=reason)
-        self.activation.sweep(found.id)
+        self.activation.sweep(found.id, PATIENCE_S)
         return ended
 
     def _open(self, tx: Transaction, actor: Actor, mou: str, version: int, to: str, *states: str, begun: bool = False) -> Version:
@@ -354,6 +363,14 @@ def _key(tx: Transaction, organisation: str, kid: str) -> dict[str, str]:
         raise InvalidRequest(f"The key {kid} was {'revoked' if revoked else 'not confirmed by an operator yet'}.", field="signature")
     found: dict[str, str] = jwk
     return found
+
+
+def _none_suspended(tx: Transaction, found: Version) -> None:
+    """Raises Conflict while a version of the agreement is suspended: another one would undo what was suspended."""
+    for other in versions(tx, "m.mou = %s and m.state = 'suspended'", (found.mou,)):
+        raise Conflict(
+            f"version {other.version} is suspended: it must be resumed by whoever suspended it, or ended, before another one gives."
+        )
 
 
 def _still_good(tx: Transaction, found: Version, acknowledged: str, now: datetime) -> None:

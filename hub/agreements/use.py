@@ -1,11 +1,11 @@
 """Use it or lose it: which grants, fields and categories of an agreement were read in a period, from the log; and a narrower next version.
 
 A field counts as read under a grant when an access that cites the grant showed it: so what is said to be unused was shown by no access at
-all. Categories are those of the records that such accesses showed, as they are now.
+all. Categories are those of the records that such accesses showed, as they are now: of the provider's own records, and told to it alone,
+because the consumer may have been shown the record and not its category.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import unified_diff
@@ -20,6 +20,7 @@ from hub.audit.leaf import instant
 from hub.audit.log import Log, Search
 from hub.audit.search import revisions_in
 from hub.db import transaction
+from hub.policy.clauses import Grant
 from hub.policy.conditions import OneOf, Within
 from hub.policy.mou import Mou
 from hub.records import WINDOW_FIELD
@@ -39,8 +40,10 @@ class _Read:
     categories: Counter[str] = field(default_factory=Counter)
 
 
-def used(log: Log, engine: Engine, mou: Mou, since: datetime, until: datetime) -> dict[str, Any]:
-    """What was read under each grant of a version, as JSON. `engine` is that of hub_agreements."""
+def used(log: Log, engine: Engine, mou: Mou, since: datetime, until: datetime, owner: bool) -> dict[str, Any]:
+    """What was read under each grant of a version, as JSON. `engine` is that of hub_agreements; `owner`: the provider asks, not the
+    consumer.
+    """
     reads = {grant.id: _Read() for grant in mou.grants}
     leaves = [leaf for kind in KINDS for leaf in _leaves(log, mou, kind, since, until)]
     for leaf in leaves:
@@ -48,7 +51,7 @@ def used(log: Log, engine: Engine, mou: Mou, since: datetime, until: datetime) -
             if (cited["mou"], cited["version"]) == (mou.mou, mou.version):
                 for name in cited["grants"]:
                     _add(reads[name], leaf)
-    for grant in mou.grants:
+    for grant in mou.grants if owner else ():
         reads[grant.id].categories = _categories(engine, grant.dataset, reads[grant.id].revisions)
     return {
         "mou": mou.mou,
@@ -56,7 +59,7 @@ def used(log: Log, engine: Engine, mou: Mou, since: datetime, until: datetime) -
         "from": instant(since),
         "until": instant(until),
         "complete": len(leaves) < MOST,
-        "grants": [_told(grant.id, [n for n, t in grant.fields.items() if t.shows], reads[grant.id]) for grant in mou.grants],
+        "grants": [_told(grant, reads[grant.id], owner) for grant in mou.grants],
         "narrower": narrower(mou, reads),
     }
 
@@ -82,16 +85,17 @@ def _categories(engine: Engine, dataset: str, revisions: BitMap64) -> Counter[st
     return Counter(dict(rows))
 
 
-def _told(name: str, granted: Sequence[str], read: _Read) -> dict[str, Any]:
-    return {
-        "grant": name,
+def _told(grant: Grant, read: _Read, owner: bool) -> dict[str, Any]:
+    granted = {name for name, treatment in grant.fields.items() if treatment.shows}
+    said = {
+        "grant": grant.id,
         "accesses": read.accesses,
         "records": read.records,
         "last": read.last,
-        "fields_read": sorted(read.fields & set(granted)),
-        "fields_unread": sorted(set(granted) - read.fields),
-        "categories": dict(sorted(read.categories.items())),
+        "fields_read": sorted(read.fields & granted),
+        "fields_unread": sorted(granted - read.fields),
     }
+    return said | ({"categories": dict(sorted(read.categories.items()))} if owner else {})
 
 
 def narrower(mou: Mou, reads: dict[str, _Read]) -> dict[str, str] | None:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.agreements.boundaries import MAX_BYTES
-from hub.agreements.lifecycle import Lifecycle
+from hub.agreements.lifecycle import PATIENCE_S, Lifecycle
 from hub.agreements.party_keys import PartyKey
 from hub.agreements.store import Actor, Version
 from hub.api.bodies import check_encoding, json_of, read_body
@@ -29,7 +29,6 @@ from hub.identity.tokens import AccessToken
 
 SCOPE = "agreements"
 MAX_FILE = 200_000
-PATIENCE_S = 2.0  # an activation that takes longer goes on after the answer
 YAML, JSON, PDF = "application/yaml", "application/json", "application/pdf"
 NO_STORE = {"Cache-Control": "no-store"}
 

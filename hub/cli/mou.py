@@ -248,11 +248,13 @@ def use(
     print(f"{mou} version {version}, {found['from'][:10]} to {found['until'][:10]}{part}.")
     rows = [
         [g["grant"], f"{g['accesses']:,}", f"{g['records']:,}", (g["last"] or "never")[:10], ", ".join(g["fields_unread"]) or "none",
-         ", ".join(f"{name} {n}" for name, n in g["categories"].items()) or "-"] for g in found["grants"]
+         ", ".join(f"{name} {n}" for name, n in g.get("categories", {}).items()) or "-"] for g in found["grants"]
     ]  # fmt: skip
     _table(["grant", "accesses", "records", "last", "fields nobody read", "categories"], rows)
     if found["narrower"]:
-        print(f"\nA narrower version would be:\n\n{found['narrower']}", end="")
+        print(f"\nA narrower version would be:\n\n{found['narrower']['diff']}", end="")
+        if out is not None:
+            out.write_text(found["narrower"]["file"])
 
 
 @commands.command()

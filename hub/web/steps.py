@@ -10,7 +10,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.agreements.lifecycle import Lifecycle
+from hub.agreements.lifecycle import PATIENCE_S, Lifecycle
 from hub.agreements.store import Actor, Version
 from hub.errors import Conflict, HubError, InvalidPolicy, InvalidRequest, NoSuchResource
 from hub.web.audit_words import treatment as words_of
@@ -114,9 +114,6 @@ def take(request: Request, body: bytes) -> Response:
     return go(f"{_address(found)}?done={step}")
 
 
-PATIENCE_S = 2.0
-
-
 def _reason(fields: dict[str, str]) -> str:
     reason = fields.get("value", "").strip()
     if not 0 < len(reason) <= 500:
@@ -159,6 +156,7 @@ def _offers(found: Version, mine: str) -> list[Offer]:
         "draft": [PROPOSE, *compare, WITHDRAW],
         "proposed": [*([] if signed else [SIGN]), *compare, WITHDRAW],
         "signed": [*compare, WITHDRAW],
+        "activating": [WITHDRAW],
         "active": [SUSPEND, TERMINATE],
         "suspended": [*([RESUME] if found.suspended_by == mine else []), TERMINATE],
     }.get(found.state, [])

@@ -15,7 +15,7 @@ from shapely.geometry import box, mapping
 
 from hub.identity.party_keys import OFFER, STATEMENT, offer, sign
 from tests.agreements.parties import OPERATOR, Party, agree, party, states
-from tests.agreements.relabelling import DEAD, WRONG
+from tests.agreements.relabelling import DEAD, WRONG, activating, only_begun
 from tests.agreements.relabelling import count as counted
 from tests.world import World, feature, grant, mou_data
 
@@ -188,6 +188,49 @@ def test_the_diff_is_what_then_happens(hub: World, parties: tuple[Party, Party, 
     assert set(counts) == mine | touched
     assert not touched & mine  # its refusal takes something away from other agreements of the two
     police.step("termination", mou["mou"], 2, reason="done")
+
+
+def test_what_is_suspended_gives_nothing_by_way_of_its_next_version(
+    hub: World, parties: tuple[Party, Party, Party], data: Callable[..., Any]
+) -> None:
+    """Not one that was signed already, nor one that is coming into force at that moment."""
+    police, health, _ = parties
+    name = data()["mou"]
+    agree(police, health, data())
+    for answer in (police.draft(data(2)), police.step("proposal", name, 2), police.sign(name, 2), health.sign(name, 2)):
+        assert answer.status_code in (200, 201)
+    hub.services.lifecycle.suspend(OPERATOR, name, 1, "A court order")
+    _, digest = police.diff(name, 2)
+    answer = police.step("activation", name, 2, diff_sha256=digest)
+    assert (answer.status_code, "version 1 is suspended" in answer.json()["detail"]) == (409, True)
+    hub.services.lifecycle.resume(OPERATOR, name, 1)
+    _, digest = police.diff(name, 2)
+    with only_begun():
+        assert police.step("activation", name, 2, diff_sha256=digest).status_code == 202
+    hub.services.lifecycle.suspend(OPERATOR, name, 1, "A court order")
+    activating(hub).resume(hub.clock())
+    assert states(police, [name]) == {(name, 1): "suspended", (name, 2): "activating"}
+    assert seen(hub, data()) is None
+    hub.services.lifecycle.resume(OPERATOR, name, 1)
+    activating(hub).resume(hub.clock())
+    assert states(police, [name]) == {(name, 1): "superseded", (name, 2): "active"}
+
+
+def test_what_is_coming_into_force_can_still_be_withdrawn(
+    hub: World, parties: tuple[Party, Party, Party], data: Callable[..., Any]
+) -> None:
+    police, health, _ = parties
+    name = data()["mou"]
+    for answer in (police.draft(data()), police.step("proposal", name), police.sign(name), health.sign(name)):
+        assert answer.status_code in (200, 201)
+    _, digest = police.diff(name)
+    with only_begun():
+        assert police.step("activation", name, diff_sha256=digest).json()["state"] == "activating"
+    assert health.step("withdrawal", name).json()["state"] == "withdrawn"
+    activating(hub).resume(hub.clock())
+    assert states(police, [name]) == {(name, 1): "withdrawn"}
+    assert seen(hub, data()) is None
+    assert (counted(hub, WRONG), counted(hub, DEAD)) == (0, 0)
 
 
 @pytest.mark.parametrize("who", ["consumer", "provider"])
@@ -384,6 +427,8 @@ def test_a_program_without_the_scope_takes_no_step(hub: World, parties: tuple[Pa
 CHANGES = [
     "update hub.mous set source = source || ' '", "update hub.mous set in_force_until = 'infinity'",
     "update hub.mous set statement = '{}' where statement is not null", "update hub.mous set document = 'x' where document is not null",
+    "insert into hub.mous (mou, version, sha256, source, provider, consumer, in_force_from, in_force_until, state)"
+    " select mou, 99, sha256, source, provider, consumer, in_force_from, in_force_until, 'active' from hub.mous limit 1",
     "update hub.mous set state = 'active' where state = 'withdrawn'", "update hub.mous set state = 'draft' where state = 'proposed'",
 ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Use it or lose it: what was read under each grant, from the log, and a narrower next version."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from hub.datasets import DATASETS
 from hub.policy.mou import read_mou
 from tests.agreements.parties import Party, party
+from tests.commands import Run, serving
 from tests.world import World, feature, grant
 
 FIELDS = {"category": "clear", "occurred_at": "clear", "place": {"grid_m": 500}, "severity": "clear", "title": "clear"}
@@ -54,7 +56,7 @@ def test_each_grant_says_what_was_read_under_it(parties: tuple[Party, Party]) ->
 
 
 def test_the_narrower_version_loses_what_nobody_read_and_nothing_else(world: World, parties: tuple[Party, Party]) -> None:
-    found = use(parties[1])["narrower"]
+    found = use(parties[0])["narrower"]
     assert "\n-  id: never\n" in found["diff"]
     source = parties[0].call("GET", "/mous/MOU-USE/1/source").text
     narrow = read_mou(found["file"].encode(), DATASETS)
@@ -66,6 +68,33 @@ def test_the_narrower_version_loses_what_nobody_read_and_nothing_else(world: Wor
     assert narrow.grants[0].occurred == before.grants[0].occurred
     assert (narrow.mou, narrow.parties, narrow.in_force) == (before.mou, before.parties, before.in_force)
     assert (narrow.version, narrow.supersedes) == (2, before.sha256)
+
+
+def test_the_consumer_is_told_no_category_that_it_was_not_shown(world: World, parties: tuple[Party, Party], tmp_path: Path) -> None:
+    """Two records that differ in a withheld field alone: the consumer's answers about its own reading are the same."""
+    police, health = parties
+    world.mou(tmp_path, "MOU-BLIND", "police", "health", [grant("blind", ["blind"], fields={"place": {"grid_m": 500}})])
+    answers = []
+    for category in ("theft", "fire"):
+        assert world.publish("police", feature("twin", category=category)).status_code in (200, 201)
+        for wanted in ("items", "map"):
+            assert world.get("health", "blind", f"/collections/incidents/{wanted}", bbox="-80,43,-79,44").status_code == 200
+        found = [who.call("GET", "/mous/MOU-BLIND/1/use").json() for who in (health, police)]
+        answers.append([{k: v for k, v in one["grants"][0].items() if k not in ("last", "accesses", "records")} for one in found])
+    (first, owner), (second, later) = answers
+    assert first == second
+    assert "categories" not in first
+    assert owner["categories"] != later["categories"]  # its own records' categories the provider knows
+    assert health.call("GET", "/mous/MOU-USE/1/use").json()["narrower"]["file"].count("fraud") == 1
+
+
+def test_the_command_writes_the_narrower_version(world: World, parties: tuple[Party, Party], bare: Run, tmp_path: Path) -> None:
+    with serving(world, tmp_path, parties[0].client, None) as profile:
+        ran = bare("mou", "use", "MOU-USE", 1, "--as", profile, "--out", tmp_path / "narrower.yaml")
+    assert ran.code == 0, ran.err
+    assert "never" in ran.out
+    assert "\n-  id: never\n" in ran.out
+    assert [g.id for g in read_mou((tmp_path / "narrower.yaml").read_bytes(), DATASETS).grants] == ["read", "map-only"]
 
 
 def test_a_period_without_accesses_proposes_nothing(parties: tuple[Party, Party]) -> None:
