@@ -1,0 +1,30 @@
+"""The database of keys: key-encryption keys, and the wrapped data keys of records."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from hub.tables.base import keys_metadata, now_column
+
+kek = sa.Table(
+    "kek",
+    keys_metadata,
+    sa.Column("kek_id", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("owner", pg.UUID, nullable=False),
+    sa.Column("class", sa.SmallInteger, nullable=False),
+    sa.Column("bucket", sa.Text, nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+    now_column("created_at"),
+    sa.UniqueConstraint("owner", "class", "bucket", "epoch"),
+)
+dek = sa.Table(
+    "dek",
+    keys_metadata,
+    sa.Column("record", pg.UUID, primary_key=True),
+    sa.Column("class", sa.SmallInteger, primary_key=True),
+    sa.Column("rev", sa.Integer, primary_key=True),
+    sa.Column("kek_id", sa.Integer, nullable=False),  # a trigger asks for the key once a statement; a foreign key would, once a row
+    sa.Column("row", sa.LargeBinary, nullable=False),
+    sa.CheckConstraint('octet_length("row") = 98', name="dek_row"),
+)
+sa.Index("dek_kek", dek.c.kek_id)
