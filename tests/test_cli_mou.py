@@ -125,7 +125,7 @@ def test_the_operator_suspends_resumes_and_ends(hub: Run, world: World, parties:
     assert hub("mou", "terminate", "MOU-OPERATED", 1, "--reason", "Over").out == "MOU-OPERATED version 1 is terminated.\n"
     assert "MOU-OPERATED" not in hub("mou", "list").out
     (line,) = [line for line in hub("mou", "list", "--all").out.splitlines() if line.startswith("MOU-OPERATED")]
-    assert line.split() == ["MOU-OPERATED", "1", "terminated", "police", "health", "2100-01-01"]
+    assert line.split() == ["MOU-OPERATED", "1", "terminated", "police", "health", "2099-12-31"]
     steps = [leaf["asked"] for leaf in world.leaves(type="mou", mou="MOU-OPERATED", owner="health")]
     assert steps[-1] == {"step": "terminated", "reason": "Over"}
 
@@ -161,7 +161,7 @@ def test_a_document_that_is_not_the_one_in_the_statement_is_not_signed(bare: Run
             content = json.dumps(SAID).encode() if address.endswith("statement") else b"%PDF of something else"
             return type("Answer", (), {"content": content})
 
-    monkeypatch.setattr(cli.mou, "profile_client", lambda *_: Dishonest())
+    monkeypatch.setattr(cli.mou, "party", lambda *_: Dishonest())
     key = tmp_path / "key.pem"
     bare("party-key", "new", key, "--no-passphrase")
     refused(bare("mou", "sign", "MOU-1", 2, "--key", key, "--as", "x.json", "--yes"), "nothing was signed")

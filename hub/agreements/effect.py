@@ -26,7 +26,7 @@ from hub.policy.clauses import Grant, Refusal
 from hub.policy.conditions import Within
 from hub.policy.mou import Mou
 from hub.policy.refused import COARSEST_M, refused_area
-from hub.policy.treatments import WITHHOLD, Treatment, window
+from hub.policy.treatments import WITHHOLD, Treatment, released, window
 from hub.policy.vocabulary import known_field
 from hub.records import WINDOW_FIELD, Record
 from hub.tables import CELL_COLUMNS
@@ -224,16 +224,9 @@ def _shown(dataset: type[Record], bits: Sequence[_Bit], set_: str, purpose: str,
     """How the fields of records with these bits are released; None: they are not shown."""
     here = [b for b, bit in zip(bits, set_, strict=True) if bit == "1" and getattr(b, when)]
     giving = [b for b in here if b.refuses is None and purpose in b.purposes and action in b.actions]
-    refusals = [b.refuses for b in here if b.refuses is not None]
-    if not giving or frozenset() in refusals:
-        return None
-    held = frozenset().union(*refusals)
-    best = {
-        f.name: max((b.fields.get(f.name, WITHHOLD) for b in giving), key=lambda t: t.fineness)
-        for f in dataset.fields
-        if f.name not in held
-    }
-    return {name: str(t) for name, t in best.items() if t.shows}
+    refused = [b.refuses or None for b in here if b.refuses is not None]
+    found = released([f.name for f in dataset.fields], [b.fields for b in giving], refused)
+    return None if found is None else {name: str(t) for name, t in found.items() if t.shows}
 
 
 def _what(before: dict[str, str] | None, after: dict[str, str] | None) -> str:

@@ -18,6 +18,7 @@ from hub.errors import InvalidPolicy, NoSuchResource, Problem
 from hub.policy.mou import Mou, read_mou
 from hub.records import Record
 
+ABSENT = "There is no such version of an agreement, or your organisation is not a party of it."
 OPEN = ("draft", "proposed", "signed", "activating")  # on its way
 _VERSION = """
 select m.id, m.mou, m.version, m.sha256, m.state, p.slug, c.slug, m.provider, m.consumer, m.in_force_from, m.in_force_until, m.stepped_at,
@@ -75,6 +76,13 @@ class Version:
         return self.provider_id if slug == self.provider else self.consumer_id
 
 
+def number_of(text: str) -> int:
+    """The number of a version in an address. Raises NoSuchResource: it is none, so there is no such version."""
+    if not (text.isascii() and text.isdigit() and len(text) < 8):
+        raise NoSuchResource(ABSENT)
+    return int(text)
+
+
 def find(tx: Transaction, actor: Actor, mou: str, version: int, *, lock: bool = False) -> Version:
     """A version that the actor's organisation is a party of.
 
@@ -84,7 +92,7 @@ def find(tx: Transaction, actor: Actor, mou: str, version: int, *, lock: bool = 
     for found in versions(tx, "m.mou = %s and m.version = %s", (mou, version), lock=lock):
         if actor.organisation is None or actor.organisation in found.parties:
             return found
-    raise NoSuchResource("There is no such version of an agreement, or your organisation is not a party of it.")
+    raise NoSuchResource(ABSENT)
 
 
 def versions(tx: Transaction, where: str, arguments: Sequence[Any], *, lock: bool = False) -> list[Version]:

@@ -9,18 +9,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import unified_diff
-from io import BytesIO
 from typing import Any
 
 from pyroaring import BitMap64
-from ruamel.yaml import YAML
 from sqlalchemy import Engine
 
+from hub.agreements.next_version import next_version
 from hub.audit.leaf import instant
 from hub.audit.log import Log, Search
 from hub.audit.search import revisions_in
 from hub.db import transaction
-from hub.policy.clauses import Grant
+from hub.policy.clauses import Grant, Window
 from hub.policy.conditions import OneOf, Within
 from hub.policy.mou import Mou
 from hub.records import WINDOW_FIELD
@@ -102,39 +101,32 @@ def narrower(mou: Mou, reads: dict[str, _Read]) -> dict[str, str] | None:
     """The next version without what nobody read: its file, and a unified diff of it; None: everything was read, or nothing at all."""
     if all(not read.accesses for read in reads.values()):
         return None
-    yaml = YAML(pure=True)
-    yaml.width, yaml.preserve_quotes = 10_000, True
-    data = yaml.load(mou.source)
-    before = _text(yaml, data)
-    kept = []
-    for grant, node in zip(mou.grants, data["grants"], strict=True):
-        read = reads[grant.id]
-        if not read.accesses:
-            continue
-        needed = {c.field for c in grant.where if isinstance(c, Within)} | ({WINDOW_FIELD} if _windowed(grant.occurred) else set())
-        for name in [n for n in node["fields"] if n not in read.fields | needed]:
-            del node["fields"][name]
-        for condition, said in zip(grant.where, node["where"] if grant.where else (), strict=False):
-            if isinstance(condition, OneOf) and condition.field == "category" and len(read.revisions) < RECORDS and read.categories:
-                said["one_of"] = [value for value in said["one_of"] if value in read.categories] or said["one_of"]
-        kept.append(node)
-    data["grants"] = kept
-    after = _text(yaml, data)
-    if after == before:
+    dropped = False
+
+    def change(data: Any) -> None:
+        nonlocal dropped
+        used = [(grant, node) for grant, node in zip(mou.grants, data["grants"], strict=True) if reads[grant.id].accesses]
+        narrowed = [_narrow(grant, node, reads[grant.id]) for grant, node in used]
+        data["grants"] = [node for _, node in used]
+        dropped = any(narrowed) or len(used) < len(mou.grants)
+
+    before, after = next_version(mou, change)
+    if not dropped:
         return None
-    data["version"] = mou.version + 1
-    data.pop("supersedes", None)
-    data.insert(list(data).index("version") + 1, "supersedes", f"sha256:{mou.sha256}")
-    after = _text(yaml, data)
     names = (f"{mou.mou} version {mou.version}", f"{mou.mou} version {mou.version + 1}")
     return {"file": after, "diff": "".join(unified_diff(before.splitlines(True), after.splitlines(True), *names))}
 
 
-def _windowed(window: Any) -> bool:
-    return window.lookback is not None or window.embargo is not None
-
-
-def _text(yaml: YAML, data: Any) -> str:
-    out = BytesIO()
-    yaml.dump(data, out)
-    return out.getvalue().decode()
+def _narrow(grant: Grant, node: Any, read: _Read) -> bool:
+    """Takes out of a grant what nobody read, but for what its conditions and its window test; whether there was anything."""
+    needed = {c.field for c in grant.where if isinstance(c, Within)} | ({WINDOW_FIELD} if grant.occurred != Window() else set())
+    unread = [name for name in node["fields"] if name not in read.fields | needed]
+    for name in unread:
+        del node["fields"][name]
+    narrowed = bool(unread)
+    for condition, said in zip(grant.where, node["where"] if grant.where else (), strict=True):
+        if isinstance(condition, OneOf) and condition.field == "category" and len(read.revisions) < RECORDS:
+            kept = [value for value in said["one_of"] if value in read.categories]
+            if kept and len(kept) < len(said["one_of"]):
+                said["one_of"], narrowed = kept, True
+    return narrowed

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from hub.agreements.boundaries import MAX_BYTES
 from hub.agreements.lifecycle import PATIENCE_S, Lifecycle
 from hub.agreements.party_keys import PartyKey
-from hub.agreements.store import Actor, Version
+from hub.agreements.store import Actor, Version, number_of
 from hub.api.bodies import check_encoding, json_of, read_body
 from hub.api.parameters import interval, only
 from hub.api.services import READ, Services, authorise, refusals_logged, services
@@ -212,10 +212,7 @@ async def _asking(request: Request, most: int = 0, media: tuple[str, ...] = (), 
 
 
 def _named(request: Request) -> tuple[str, int]:
-    text = request.path_params["version"]
-    if not (text.isascii() and text.isdigit() and len(text) < 8):
-        raise NoSuchResource("There is no such version of an agreement, or your organisation is not a party of it.")
-    return request.path_params["mou"], int(text)
+    return request.path_params["mou"], number_of(request.path_params["version"])
 
 
 def _read(model: type[B], body: bytes) -> B:

@@ -10,9 +10,6 @@ from uuid import UUID
 import httpx2
 import typer
 import uvicorn
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from hub import __version__, demo, geo
 from hub.api.parameters import bbox
@@ -21,6 +18,7 @@ from hub.audit.leaf import By, Event, event_id, revision_count
 from hub.audit.log import Log, Search
 from hub.cli import imports, mapping, mou, party_key, person
 from hub.cli.opened import opened
+from hub.cli.out import console, table
 from hub.cli.publish import publish
 from hub.client import Problem
 from hub.datasets import DATASETS
@@ -47,8 +45,6 @@ for name, group in (
 ):
     app.add_typer(group, name=name)
 Port = Annotated[int, typer.Option(min=1, max=65_535)]
-# Off a terminal there is no width to fit into: a line stays one line.
-console = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 
 
 @app.command()
@@ -102,7 +98,7 @@ def org_add(
 def org_list() -> None:
     """The organisations."""
     with opened() as database:
-        _table(["slug", "kind", "name"], [[o.slug, o.kind, o.name] for o in organisations.all_of(database.writer)])
+        table(["slug", "kind", "name"], [[o.slug, o.kind, o.name] for o in organisations.all_of(database.writer)])
 
 
 @client.command("key")
@@ -159,7 +155,7 @@ def audit_list(
         for entry in found:
             print(entry.text)
         return
-    _table(["when", "type", "who", "purpose", "whose data", "under", "records", "decision"], [_line(e.body) for e in found])
+    table(["when", "type", "who", "purpose", "whose data", "under", "records", "decision"], [_line(e.body) for e in found])
 
 
 def _line(leaf: dict[str, Any]) -> list[str]:
@@ -202,13 +198,6 @@ def schema(dataset: str) -> None:
     if dataset not in DATASETS:
         raise InvalidRequest(f"There is no dataset {dataset!r}; there are {', '.join(DATASETS)}.")
     print(geo.cells_sql("hub") + dataset_sql(dataset, DATASETS[dataset]))
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> None:
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console.print(table)
 
 
 @app.command()

@@ -1,18 +1,16 @@
 """`hub imports …`: a partner's imports as they stand, and an end to those that nobody goes on with."""
 
-import sys
 from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from hub.cli.out import console
 from hub.demo import profile_client
 from hub.settings import read_settings
 
 commands = typer.Typer(no_args_is_help=True, help="Imports: files that were published, or are on their way.")
-console = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 As = Annotated[str, typer.Option("--as", help="A profile: a JSON file, or the name of one in the state folder's profiles.")]
 Dataset = Annotated[str, typer.Option(help="Of which dataset.")]
 

@@ -1,6 +1,5 @@
 """`hub mapping …`: a mapping file is written and tried on the partner's own machine. No hub is needed."""
 
-import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -8,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hub.cli.out import console
 from hub.datasets import DATASETS
 from hub.errors import InvalidRequest
 from hub.mapping.checking import Doubt, Report, check, doubts_of
@@ -21,7 +20,6 @@ from hub.mapping.proposal import propose
 from hub.mapping.spec import Mapping, load_mapping
 
 commands = typer.Typer(no_args_is_help=True, help="Mapping files: how a partner's columns become the hub's fields.")
-console = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 PIECE_BYTES = 1 << 20
 WIDEST = 24  # of a value in the table
 

@@ -8,27 +8,23 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx2
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from ruamel.yaml import YAML
 
 from hub.agreements.document import render
 from hub.agreements.files import check
 from hub.agreements.lifecycle import Lifecycle
+from hub.agreements.next_version import next_version
 from hub.agreements.store import Actor
 from hub.app import registry
-from hub.audit.leaf import By
 from hub.cli.opened import opened
-from hub.client import Client
+from hub.cli.out import console, table
+from hub.cli.party import OPERATOR, AsAnybody, AsParty, party, passphrase_of, read_file
 from hub.datasets import DATASETS
-from hub.demo import profile_client
 from hub.errors import InvalidRequest, Refused
 from hub.identity.party_keys import STATEMENT, sign
 from hub.policy import words
@@ -38,9 +34,6 @@ from hub.policy.playing import NOON, failures, outcome
 from hub.settings import read_settings
 
 commands = typer.Typer(no_args_is_help=True, help="Memoranda of understanding: written, tried, signed, in force, ended.")
-console = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
-AsParty = Annotated[str, typer.Option("--as", help="The profile of your organisation's program with the scope agreements.")]
-AsAnybody = Annotated[str | None, typer.Option("--as", help="A party's profile; without one you act as the operator, on the hub itself.")]
 Key = Annotated[Path, typer.Option(help="Your organisation's private key for signatures (see hub party-key new).")]
 
 
@@ -91,7 +84,7 @@ def what_if(
     shown = outcome(found, one, areas, DATASETS, found.in_force.period[0] + NOON)
     console.print(f"{asked.organisation} for {asked.purpose}: {'hidden' if shown is None else 'shown'}.", markup=False)
     if shown is not None:
-        _table(["field", "treatment"], [[name, str(t)] for name, t in shown.items()])
+        table(["field", "treatment"], [[name, str(t)] for name, t in shown.items()])
 
 
 def _check(file: Path, own_tests: bool = True) -> tuple[Mou, dict[str, Any]]:
@@ -139,17 +132,10 @@ def renew(
 
 
 def _renewed(found: Mou, first: date, last: date) -> str:
-    yaml = YAML(pure=True)
-    yaml.width, yaml.preserve_quotes = 10_000, True
-    data = yaml.load(found.source)
-    data["version"] = found.version + 1
-    if "supersedes" in data:
-        del data["supersedes"]
-    data.insert(list(data).index("version") + 1, "supersedes", f"sha256:{found.sha256}")
-    data["in_force"]["from"], data["in_force"]["until"] = first, last
-    out = BytesIO()
-    yaml.dump(data, out)
-    return out.getvalue().decode()
+    def change(data: Any) -> None:
+        data["in_force"]["from"], data["in_force"]["until"] = first, last
+
+    return next_version(found, change)[1]
 
 
 @commands.command()
@@ -160,7 +146,7 @@ def propose(
 ) -> None:
     """Sends an MOU file and its boundary files to the hub, and fixes its text for both parties to sign."""
     found, _ = _check(file)
-    with _party(as_) as client:
+    with party(as_) as client:
         for pinned in found.jurisdictions.values():
             content = (file.parent / pinned.file).read_bytes()
             client.request("PUT", f"/mous/boundaries/{pinned.sha256}", content, "application/geo+json")
@@ -185,11 +171,11 @@ def sign_version(
 ) -> None:
     """Signs the statement of a proposed version with a key that never leaves this machine."""
     if statement_file is not None:
-        print(_signed(key, _read(statement_file), yes))
+        print(_signed(key, read_file(statement_file), yes))
         return
     if mou is None or version is None or as_ is None:
         raise InvalidRequest("Name the agreement, its version and --as; or give --statement.")
-    with _party(as_) as client:
+    with party(as_) as client:
         here = f"/mous/{mou}/{version}"
         said = client.get(f"{here}/statement").content
         paper = client.get(f"{here}/document").content
@@ -207,24 +193,23 @@ def _signed(key: Path, said: bytes, yes: bool) -> str:
     print(f"SHA-256 of the file {about['sha256']}, of the document {about['document']}.", file=sys.stderr)
     if not yes and not typer.confirm("Sign this?", err=True):
         raise typer.Exit(1)
-    pem = _read(key)
-    secret = typer.prompt("Passphrase of the key", hide_input=True, err=True) if b"ENCRYPTED" in pem else None
-    return sign(pem, secret, said, STATEMENT)
+    pem = read_file(key)
+    return sign(pem, passphrase_of(pem), said, STATEMENT)
 
 
 @commands.command()
 def diff(mou: str, version: int, as_: AsParty) -> None:
     """What a version would change, counted on the records that are there now; for the provider."""
-    with _party(as_) as client:
+    with party(as_) as client:
         answer = client.request("POST", f"/mous/{mou}/{version}/diff", {}).content
     found = json.loads(answer)
     print(f"{mou} version {version} at {found['at']}: what {found['consumer']} would have of {found['provider']}'s records.")
     rows = [[e["purpose"], e["action"], *(f"{e[w]:,}" for w in ("before", "after", "gained", "lost", "changed"))] for e in found["effects"]]
-    _table(["purpose", "action", "before", "after", "gained", "lost", "otherwise"], rows)
+    table(["purpose", "action", "before", "after", "gained", "lost", "otherwise"], rows)
     for e in found["effects"]:
         if e["fields"]:
             print(f"\n{e['purpose']}, {e['action']}:")
-            _table(["field", "from", "to", "records"], [[f["field"], f["from"], f["to"], f"{f['count']:,}"] for f in e["fields"]])
+            table(["field", "from", "to", "records"], [[f["field"], f["from"], f["to"], f"{f['count']:,}"] for f in e["fields"]])
         for example in e["examples"]:
             print(f"  {example['change']:8} {example['id']}")
     print(f"\nSHA-256 {sha256(answer).hexdigest()}")
@@ -242,7 +227,7 @@ def use(
 ) -> None:
     """What was read under each grant, from the log; and a narrower version, as a diff, where something was not."""
     period = f"?datetime={since:%Y-%m-%dT00:00:00Z}/.." if since else ""
-    with _party(as_) as client:
+    with party(as_) as client:
         found = client.get(f"/mous/{mou}/{version}/use{period}").json()
     part = "" if found["complete"] else ": the newest accesses alone"
     print(f"{mou} version {version}, {found['from'][:10]} to {found['until'][:10]}{part}.")
@@ -250,7 +235,7 @@ def use(
         [g["grant"], f"{g['accesses']:,}", f"{g['records']:,}", (g["last"] or "never")[:10], ", ".join(g["fields_unread"]) or "none",
          ", ".join(f"{name} {n}" for name, n in g.get("categories", {}).items()) or "-"] for g in found["grants"]
     ]  # fmt: skip
-    _table(["grant", "accesses", "records", "last", "fields nobody read", "categories"], rows)
+    table(["grant", "accesses", "records", "last", "fields nobody read", "categories"], rows)
     if found["narrower"]:
         print(f"\nA narrower version would be:\n\n{found['narrower']['diff']}", end="")
         if out is not None:
@@ -265,7 +250,7 @@ def activate(
     diff_sha256: Annotated[str, typer.Option("--diff", help="The SHA-256 that hub mou diff printed: what you have looked at.")],
 ) -> None:
     """Brings a version into force that both parties signed; for the provider."""
-    with _party(as_) as client:
+    with party(as_) as client:
         _told(client.request("POST", f"/mous/{mou}/{version}/activation", {"diff_sha256": diff_sha256}))
 
 
@@ -302,22 +287,24 @@ def list_versions(as_: AsAnybody = None, all_: Annotated[bool, typer.Option("--a
     """Agreements and where they stand; those that end within their notice say so."""
     now = datetime.now(UTC)
     if as_ is not None:
-        with _party(as_) as client:
+        with party(as_) as client:
             found = [
-                (m["mou"], m["version"], m["state"], m["provider"], m["consumer"], m["until"][:10])
+                (m["mou"], m["version"], m["state"], m["provider"], m["consumer"], _last_day(datetime.fromisoformat(m["until"])))
                 for m in client.get("/mous").json()["mous"]
             ]
     else:
         with opened() as database:
             life = _lifecycle(database.agreements)
-            found = [(v.mou, v.version, v.state_at(now), v.provider, v.consumer, f"{v.until:%Y-%m-%d}") for v in life.list(_OPERATOR)]
+            found = [(v.mou, v.version, v.state_at(now), v.provider, v.consumer, _last_day(v.until)) for v in life.list(OPERATOR)]
     ended = ("superseded", "terminated", "withdrawn", "expired")
-    _table(
+    table(
         ["agreement", "version", "state", "gives", "receives", "ends"], [[*map(str, row)] for row in found if all_ or row[2] not in ended]
     )
 
 
-_OPERATOR = Actor(None, By(client="cli"))
+def _last_day(until: datetime) -> str:
+    """The day before the first moment at which it is no longer in force."""
+    return f"{until - timedelta(days=1):%Y-%m-%d}"
 
 
 def _lifecycle(engine: Any) -> Lifecycle:
@@ -327,15 +314,11 @@ def _lifecycle(engine: Any) -> Lifecycle:
 def _step(as_: str | None, mou: str, version: int, name: str, body: Mapping[str, Any], locally: Callable[[Lifecycle, Actor], Any]) -> None:
     if as_ is None:
         with opened() as database:
-            found = locally(_lifecycle(database.agreements), _OPERATOR)
+            found = locally(_lifecycle(database.agreements), OPERATOR)
         console.print(f"{found.mou} version {found.version} is {found.state}.", markup=False)
         return
-    with _party(as_) as client:
+    with party(as_) as client:
         _told(client.request("POST", f"/mous/{mou}/{version}/{name}", body))
-
-
-def _party(profile: str) -> Client:
-    return profile_client(profile, read_settings().state_dir, "agreements")
 
 
 def _told(answer: httpx2.Response) -> None:
@@ -343,17 +326,3 @@ def _told(answer: httpx2.Response) -> None:
     signed = ", ".join(s["party"] for s in found["signatures"])
     more = f"; signed by {signed}" if signed and found["state"] in ("proposed", "signed") else ""
     console.print(f"{found['mou']} version {found['version']} is {found['state']}{more}.", markup=False)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidRequest(f"{path} can't be read: {error.strerror}.") from None
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> None:
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console.print(table)

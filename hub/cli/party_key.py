@@ -1,30 +1,20 @@
 """`hub party-key …`: the keys that parties sign agreements with. The private half is made and stays where the party keeps it."""
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from hub.agreements.party_keys import PartyKeys
-from hub.agreements.store import Actor
-from hub.audit.leaf import By
 from hub.cli.opened import opened
-from hub.demo import profile_client
+from hub.cli.out import console, table
+from hub.cli.party import OPERATOR, AsAnybody, AsParty, party, passphrase_of, read_file
 from hub.errors import InvalidRequest
 from hub.identity.party_keys import OFFER, new_key, offer, public_of, sign
-from hub.settings import read_settings
 
 commands = typer.Typer(no_args_is_help=True, help="Keys for signatures: made and held by a party, offered by it, confirmed by an operator.")
-console = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
-AsParty = Annotated[str, typer.Option("--as", help="The profile of your organisation's program with the scope agreements.")]
-AsAnybody = Annotated[str | None, typer.Option("--as", help="A party's profile; without one you act as the operator, on the hub itself.")]
 THUMBPRINTS = {"ignore_unknown_options": True}  # one in 64 begins with a hyphen
-_OPERATOR = Actor(None, By(client="cli"))
 
 
 @commands.command()
@@ -46,14 +36,11 @@ def new(path: Path, passphrase: Annotated[bool, typer.Option(help="Asks for a pa
 @commands.command("offer")
 def offer_key(path: Path, organisation: Annotated[str, typer.Argument(help="Your organisation's slug.")], as_: AsParty) -> None:
     """Offers the public half of a key to the hub, with a proof that you hold the private one."""
-    try:
-        pem = path.read_bytes()
-    except OSError as error:
-        raise InvalidRequest(f"{path} can't be read: {error.strerror}.") from None
-    secret = typer.prompt("Passphrase of the key", hide_input=True, err=True) if b"ENCRYPTED" in pem else None
+    pem = read_file(path)
+    secret = passphrase_of(pem)
     public, jwk = public_of(pem, secret)
     proof = sign(pem, secret, offer(organisation, jwk), OFFER)
-    with profile_client(as_, read_settings().state_dir, "agreements") as client:
+    with party(as_) as client:
         found = client.request("POST", "/party-keys", {"public_key": public, "proof": proof}).json()
     console.print(f"Offered {found['kid']}. An operator confirms it with hub party-key confirm, after comparing the thumbprint with you.")
 
@@ -62,7 +49,7 @@ def offer_key(path: Path, organisation: Annotated[str, typer.Argument(help="Your
 def confirm(kid: str) -> None:
     """Confirms a key that a party offered: compare the thumbprint with somebody you know there, by another way than the hub."""
     with opened() as database:
-        found = PartyKeys(database.agreements, lambda: datetime.now(UTC)).confirm(_OPERATOR, kid)
+        found = PartyKeys(database.agreements, lambda: datetime.now(UTC)).confirm(OPERATOR, kid)
     console.print(f"Confirmed: {found.organisation} signs with {found.kid}.", markup=False)
 
 
@@ -71,9 +58,9 @@ def revoke(kid: str, as_: AsAnybody = None) -> None:
     """Ends a key: it signs nothing any more. Agreements that it signed stay in force."""
     if as_ is None:
         with opened() as database:
-            PartyKeys(database.agreements, lambda: datetime.now(UTC)).revoke(_OPERATOR, kid)
+            PartyKeys(database.agreements, lambda: datetime.now(UTC)).revoke(OPERATOR, kid)
     else:
-        with profile_client(as_, read_settings().state_dir, "agreements") as client:
+        with party(as_) as client:
             client.request("POST", f"/party-keys/{kid}/revocation", {})
     console.print(f"Revoked {kid}.", markup=False)
 
@@ -83,12 +70,9 @@ def list_keys(as_: AsAnybody = None) -> None:
     """Keys for signatures and where they stand."""
     if as_ is None:
         with opened() as database:
-            keys = PartyKeys(database.agreements, lambda: datetime.now(UTC)).list(_OPERATOR)
+            keys = PartyKeys(database.agreements, lambda: datetime.now(UTC)).list(OPERATOR)
         rows = [[k.kid, k.organisation, k.state] for k in keys]
     else:
-        with profile_client(as_, read_settings().state_dir, "agreements") as client:
+        with party(as_) as client:
             rows = [[k["kid"], "yours", k["state"]] for k in client.get("/party-keys").json()["keys"]]
-    table = Table("thumbprint", "organisation", "state", box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console.print(table)
+    table(["thumbprint", "organisation", "state"], rows)

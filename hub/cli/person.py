@@ -1,13 +1,11 @@
 """`hub person …`: who may sign in, and as what. Each change is in the log before it is told; the log holds ids, never names."""
 
 import os
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,6 +13,7 @@ from hub import db
 from hub.audit.leaf import By, Event, event_id
 from hub.audit.log import Log
 from hub.cli.opened import opened
+from hub.cli.out import console
 from hub.errors import Conflict, InvalidRequest
 from hub.identity import organisations, passkeys, people, tickets
 from hub.identity.people import Person
@@ -23,7 +22,6 @@ from hub.settings import read_settings
 INVITED_FOR = timedelta(days=7)
 
 commands = typer.Typer(no_args_is_help=True, help="People: invited by the operator, signed in with a passkey.")
-console = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 Role = Annotated[list[str] | None, typer.Option(help=f"{', '.join(people.ROLES)}; may be repeated.")]
 
 

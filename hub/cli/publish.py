@@ -14,11 +14,11 @@ from typing import Annotated, Any, BinaryIO
 import httpx2
 import orjson
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from hub.cli.out import console
 from hub.client import Client, Problem
 from hub.datasets import DATASETS
 from hub.demo import profile_client
@@ -32,7 +32,6 @@ REFUSED = 3  # exit code: the file was read to its end, and some of its rows wer
 LARGEST_JSON = 200_000_000
 SHOWN = 20
 PIECE_BYTES = 1 << 20
-console = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 
 
 def publish(

@@ -1,6 +1,6 @@
 """Playing an MOU's own tests: what its grants and refusals make of a made-up record. Pure; says what hub/sharing does in PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from hub.policy.conditions import Within
 from hub.policy.mou import Mou
 from hub.policy.own_tests import As, OwnTest, TestedRecord
 from hub.policy.refused import COARSEST_M, refused_area
-from hub.policy.treatments import WITHHOLD, Treatment, before, window
+from hub.policy.treatments import Treatment, before, released, window
 from hub.records import WINDOW_FIELD, Record
 
 Areas = Mapping[str, shapely.Geometry]
@@ -45,11 +45,7 @@ def outcome(mou: Mou, test: OwnTest, areas: Areas, datasets: Mapping[str, type[R
     asked = [g for g in mou.grants if g.dataset == test.dataset and _is_for(mou, g, test.as_)]
     holding = [g for g in asked if _reaches(g, record, areas, now)]
     refused = [r for r in mou.refuse if r.dataset == test.dataset and _refuses(mou, r, test.as_, record, areas)]
-    if not holding or any(r.fields is None for r in refused):
-        return None
-    withheld = {name for r in refused for name in r.fields or ()}
-    names = [field.name for field in dataset.fields]
-    return {name: WITHHOLD if name in withheld else _finest(holding, name) for name in names}
+    return released([field.name for field in dataset.fields], [g.fields for g in holding], [r.fields for r in refused])
 
 
 def _failure(test: OwnTest, got: dict[str, Treatment] | None) -> str | None:
@@ -95,7 +91,3 @@ def _position(record: TestedRecord, areas: Areas) -> Point:
         return Point(*record.at)
     inside = shapely.point_on_surface(areas[record.area or ""])
     return Point(inside.x, inside.y)
-
-
-def _finest(grants: Sequence[Grant], name: str) -> Treatment:
-    return max((g.treatment(name) for g in grants), key=lambda t: t.fineness)

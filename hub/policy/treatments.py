@@ -2,7 +2,7 @@
 withheld.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -75,6 +75,24 @@ _WITHIN: dict[str, Callable[[Treatment], int]] = {
 WITHHOLD = Treatment("withhold")
 MATCH_ONLY = Treatment("match_only")
 CLEAR = Treatment("clear")
+
+
+Refused = Iterable[Collection[str] | None]  # the fields of each refusal that reaches a record; None: the whole record
+
+
+def finest(field: str, grants: Iterable[Mapping[str, Treatment]], refused: Refused) -> Treatment:
+    """How a record shows a field: in the finest treatment of the grants that reach it, and not at all where a refusal holds it back."""
+    if any(fields is None or field in fields for fields in refused):
+        return WITHHOLD
+    return max((fields.get(field, WITHHOLD) for fields in grants), key=lambda t: t.fineness, default=WITHHOLD)
+
+
+def released(fields: Iterable[str], grants: Sequence[Mapping[str, Treatment]], refused: Refused) -> dict[str, Treatment] | None:
+    """How a record shows each of `fields`; None: it is not shown, because no grant reaches it or a refusal of whole records does."""
+    held = list(refused)
+    if not grants or None in held:
+        return None
+    return {field: finest(field, grants, held) for field in fields}
 
 
 def read_treatment(field: Field, value: Any) -> Treatment:

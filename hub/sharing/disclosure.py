@@ -15,6 +15,7 @@ from hub.audit.leaf import Event, Share, event_id, instant
 from hub.audit.log import append
 from hub.crypto.keyring import HUB, Keyring, Opening
 from hub.db import Transaction
+from hub.policy import treatments
 from hub.policy.treatments import WITHHOLD, Treatment
 from hub.records import Field, Record
 from hub.sharing.live import LiveRefusal, Policy
@@ -158,9 +159,8 @@ def cited(policy: Policy, sets: Iterable[tuple[int, ...]]) -> list[dict[str, Any
 
 def finest(policy: Policy, clauses: tuple[int, ...], name: str) -> Treatment:
     """How a record with these live clauses releases a field."""
-    if any(policy.refusals[c].holds_back(name) for c in clauses if c in policy.refusals):
-        return WITHHOLD
-    return max((policy.grants[c].treatment(name) for c in clauses if c in policy.grants), key=lambda t: t.fineness)
+    given = (policy.grants[c].fields for c in clauses if c in policy.grants)
+    return treatments.finest(name, given, (policy.refusals[c].fields for c in clauses if c in policy.refusals))
 
 
 def _treatments(policy: Policy, sets: set[tuple[int, ...]]) -> dict[str, str]:

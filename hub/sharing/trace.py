@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from hub.audit.leaf import instant
 from hub.db import transaction
 from hub.errors import NotShared
-from hub.policy.treatments import WITHHOLD, Treatment, window
+from hub.policy.treatments import WITHHOLD, Treatment, released, window
 from hub.records import WINDOW_FIELD, Record
 
 COMING = {"activating": "is coming into force", "suspended": "its MOU is suspended"}
@@ -107,25 +107,20 @@ class Tracing:
         """Who gets the record now, for what, and how; readers who name a case, where a grant wants one."""
         grants = [c for c in holding if c.refuses is None]
         for recipient in sorted({g.recipient for g in grants}):
-            refusals = [c for c in holding if c.refuses is not None and c.recipient == recipient]
-            if any(r.whole for r in refusals):
-                continue
-            held = frozenset().union(*(r.refuses or () for r in refusals))
+            refused = [None if c.whole else c.refuses for c in holding if c.refuses is not None and c.recipient == recipient]
             mine = [g for g in grants if g.recipient == recipient]
             for purpose, action in sorted({pair for g in mine for pair in product(g.purposes, g.actions)}):
                 giving = [g for g in mine if purpose in g.purposes and action in g.actions]
+                found = released([f.name for f in self._dataset.fields], [g.fields for g in giving], refused)
+                if found is None:
+                    continue
                 yield {
                     "organisation": recipient,
                     "purpose": purpose,
                     "action": action,
                     "case_required": all(g.case for g in giving),
-                    "fields": self._fields(giving, held),
+                    "fields": {name: str(treatment) for name, treatment in found.items() if treatment.shows},
                 }
-
-    def _fields(self, giving: Sequence[_Clause], held: frozenset[str]) -> dict[str, str]:
-        names = [f.name for f in self._dataset.fields if f.name not in held]
-        finest = {name: max((g.fields.get(name, WITHHOLD) for g in giving), key=lambda t: t.fineness) for name in names}
-        return {name: str(treatment) for name, treatment in finest.items() if treatment.shows}
 
 
 def _clause(row: tuple[Any, ...]) -> _Clause | None:

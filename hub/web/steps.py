@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.agreements.lifecycle import PATIENCE_S, Lifecycle
-from hub.agreements.store import Actor, Version
+from hub.agreements.store import Actor, Version, number_of
 from hub.errors import Conflict, HubError, InvalidPolicy, InvalidRequest, NoSuchResource
 from hub.web.audit_words import treatment as words_of
 from hub.web.shell import HEADERS, Pages, Visit, form_of, go, render, visit_of
@@ -171,10 +171,8 @@ def _actor(visit: Visit, request: Request) -> Actor:
 
 
 def _found(request: Request, visit: Visit) -> Version:
-    number = request.path_params["version"]
-    if not (number.isascii() and number.isdigit() and len(number) < 8):
-        raise NoSuchResource("There is no such version.")
-    return _lifecycle(visit).get(_actor(visit, request), request.path_params["mou"], int(number))
+    named = (request.path_params["mou"], number_of(request.path_params["version"]))
+    return _lifecycle(visit).get(_actor(visit, request), *named)
 
 
 def _address(found: Version) -> str:
