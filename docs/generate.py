@@ -79,6 +79,7 @@ def conditions() -> str:
 
 def treatments_of(kind: str) -> list[str]:
     more = {"place": [f"{{grid_m: {m}}}" for m in (100, 500, 2000)], "time": [f"{{round_to: {iso}}}" for iso in ROUND_TO]}
+    more |= {"number": ["{bands: [1, 3, 5]}"], "text": ["{last: 4}"], "sealed": ["{last: 4}", "match_only"]}
     return ["clear", *more.get(kind, ()), "withhold"]
 
 
@@ -91,6 +92,9 @@ def treatments() -> str:
         "{grid_m: 2000}": "the centre of the 2 km cell",
         "{round_to: PT1H}": "cut down to the hour, UTC",
         "{round_to: P1D}": "cut down to the day, UTC",
+        "{bands: [1, 3, 5]}": "the beginning of the band that the number lies in; below the first band nothing",
+        "{last: 4}": "of a text that partners write as they like (1 to 20): an ellipsis and its last characters",
+        "match_only": "nothing; of `phone` alone, and not built yet: keeps a file out of force",
         "withhold": "not at all: the same as not listing the field",
     }
     return table(

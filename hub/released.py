@@ -26,11 +26,14 @@ PATHS = ("page", "seek", "placeless", "scan", "time")
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A member of the context: the ids of the live grants that give `field` the treatment `treatment`."""
+    """A member of the context: the ids of the live grants that give `field` the treatment `treatment`, or any of that word, finest first.
+    `measured`: a member `<name>_by` says beside each id how the view measures: the bands, the number of characters.
+    """
 
     name: str
     field: str
     treatment: str
+    measured: bool = False
 
 
 def slots(dataset: type[Record]) -> Iterator[Slot]:
@@ -41,6 +44,10 @@ def slots(dataset: type[Record]) -> Iterator[Slot]:
             yield from (Slot(f"{field.name}_{m}", field.name, f"grid_m:{m}") for m in CELL_COLUMNS)
         if field.kind == "time":
             yield from (Slot(f"{field.name}_{unit}", field.name, f"round_to:{iso}") for iso, unit in ROUNDINGS.items())
+        if field.kind == "number":
+            yield Slot(f"{field.name}_bands", field.name, "bands", measured=True)
+        if field.free_text:
+            yield Slot(f"{field.name}_last", field.name, "last", measured=field.kind == "text")  # a sealed text is cut when it is opened
 
 
 def refusable(dataset: type[Record]) -> tuple[Field, ...]:
@@ -52,7 +59,7 @@ def refusable(dataset: type[Record]) -> tuple[Field, ...]:
 
 def context_sql(name: str, dataset: type[Record]) -> str:
     """The context type of a dataset and the function that verifies and gives it."""
-    members = "".join(f",\n  {slot.name} int[]" for slot in slots(dataset))
+    members = "".join(f",\n  {slot.name} int[]" + (f", {slot.name}_by text[]" if slot.measured else "") for slot in slots(dataset))
     members += "".join(f",\n  {field.name}_held int[]" for field in refusable(dataset))
     return f"""
 create type {SCHEMA}.{name}_context as (
@@ -149,11 +156,35 @@ def _masked(dataset: type[Record]) -> Iterator[str]:
         if field.kind == "time":
             yield _time(field)
             yield _time_treatment(field)
+        elif field.kind == "number":
+            band = f"(select b.low[width_bucket(i.{field.name}, b.low)] from (select {_edges(field)} as low) b)"
+            yield from _measured(field, "bands", band, _edges(field))
+        elif field.free_text:
+            length = f"{_measure(f'{field.name}_last')}::int"
+            yield from _measured(field, "last", f"'…' || right(i.{field.name}, {length})", length)
         else:
             yield _open(field, f"when {_released_by(f'{field.name}_clear')} then i.{field.name}") + f" as {field.name}"
     for field in sealed_fields(dataset):
         column = sealed_column(field)
-        yield _open(field, f"when {_released_by(f'{field.name}_clear')} then i.{column}") + f" as {column}"
+        opened = " or ".join(_released_by(f"{field.name}_{word}") for word in ("clear", *(["last"] if field.free_text else [])))
+        yield _open(field, f"when {opened} then i.{column}") + f" as {column}"
+
+
+def _measured(field: Field, word: str, value: str, measure: str) -> Iterator[str]:
+    """A field that grants release by a measure of their own, and beside it that measure; null where it is released whole."""
+    clear, cut = _released_by(f"{field.name}_clear"), _released_by(f"{field.name}_{word}")
+    yield _open(field, f"when {clear} then i.{field.name} when {cut} then {value}") + f" as {field.name}"
+    yield _open(field, f"when {clear} then null when {cut} then {measure}") + f" as {field.name}_{word}"
+
+
+def _measure(slot: str) -> str:
+    """What the finest grant of the record says; the context lists them finest first."""
+    first = f"select min(public.idx((select {slot} from c), g)) from unnest(e.grants operator(public.&) (select {slot} from c)) g"
+    return f"(select {slot}_by from c)[({first})]"
+
+
+def _edges(field: Field) -> str:
+    return f"string_to_array({_measure(f'{field.name}_bands')}, '/')::int[]"
 
 
 def _time(field: Field) -> str:

@@ -89,6 +89,7 @@ def test_every_word_of_an_mou_has_a_row() -> None:
 
 def test_every_treatment_has_a_row() -> None:
     treatments = {"clear", "withhold", "{grid_m: 100}", "{grid_m: 500}", "{grid_m: 2000}", *(f"{{round_to: {t}}}" for t in ROUND_TO)}
+    treatments |= {"{bands: [1, 3, 5]}", "{last: 4}", "match_only"}
     assert treatments <= rows("reference/mou.md")
 
 

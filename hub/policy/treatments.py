@@ -19,7 +19,7 @@ Word = Literal["withhold", "match_only", "last", "bands", "grid_m", "round_to", 
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """One treatment; `str()` is the form kept in the database and in the log: clear, withhold, grid_m:500, round_to:PT1H, bands:1,3,5,
+    """One treatment; `str()` is the form kept in the database and in the log: clear, withhold, grid_m:500, round_to:PT1H, bands:1/3/5,
     last:4, match_only.
     """
 
@@ -52,7 +52,7 @@ class Treatment:
     @property
     def edges(self) -> tuple[int, ...]:
         """Where each band begins, ascending; the last has no end. None but for bands."""
-        return tuple(map(int, self.value.split(","))) if self.word == "bands" else ()
+        return tuple(map(int, self.value.split("/"))) if self.word == "bands" else ()
 
     @property
     def last(self) -> int:
@@ -60,9 +60,11 @@ class Treatment:
         return int(self.value) if self.word == "last" else 0
 
     @property
-    def fineness(self) -> tuple[int, int]:
-        """Orders the treatments of one field; the finest of a record's live grants applies."""
-        return _RANKS[self.word], _WITHIN[self.word](self) if self.word in _WITHIN else 0
+    def fineness(self) -> tuple[int, int, tuple[int, ...]]:
+        """Orders the treatments of one field; the finest of a record's live grants applies. Of two bandings of as many bands, the one
+        whose bands begin later.
+        """
+        return _RANKS[self.word], _WITHIN[self.word](self) if self.word in _WITHIN else 0, self.edges
 
 
 _RANKS = {word: rank for rank, word in enumerate(get_args(Word))}
@@ -112,7 +114,7 @@ def read_treatment(field: Field, value: Any) -> Treatment:
         if word == "round_to" and field.kind == "time" and isinstance(argument, str) and argument in ROUND_TO:
             return Treatment("round_to", argument)
         if word == "bands" and field.kind == "number":
-            return Treatment("bands", ",".join(map(str, _edges(argument))))
+            return Treatment("bands", "/".join(map(str, _edges(argument))))
         if word == "last" and field.free_text and type(argument) is int and 1 <= argument <= MAX_LAST:
             return Treatment("last", str(argument))
     raise ValueError(f"{value!r} is not a treatment of {field.name}; it takes {_choices(field)}")

@@ -179,9 +179,9 @@ def treatment_words(field: Field, treatment: Treatment) -> str:
         case "round_to":
             return f"cut down to the {STEP_WORDS[treatment.step]} (UTC)"
         case "bands":
-            return f"as the band it lies in: {_listed(_bands(treatment), 'or')}"
+            return f"as the band it lies in: {_listed(_bands(treatment), 'or')}; nothing below {treatment.edges[0]}"
         case "last":
-            return f"its last {_count(treatment.last, 'character')} alone"
+            return f"its last {_count(treatment.last, 'character')} alone, behind an ellipsis"
         case "match_only":
             return "never shown; a search may only learn whether it is the same as a value that is known already"
         case "clear":

@@ -5,13 +5,13 @@ dataset's context type as text.
 """
 
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hub.policy.treatments import window as bounds
 from hub.records import WINDOW_FIELD, Record
-from hub.released import refusable, slots
+from hub.released import Slot, refusable, slots
 from hub.sharing.live import LiveGrant, LiveRefusal
 
 
@@ -92,7 +92,16 @@ def body(grants: Sequence[LiveGrant], released: str, held: tuple[str, str], now:
 
 def releases(dataset: type[Record], grants: Sequence[LiveGrant]) -> str:
     """The members of the context type that say which grant releases what: the same as long as the grants are."""
-    return ",".join(_array(str(g.id) for g in grants if str(g.treatment(s.field)) == s.treatment) for s in slots(dataset))
+    return ",".join(member for slot in slots(dataset) for member in _slot(slot, grants))
+
+
+def _slot(slot: Slot, grants: Sequence[LiveGrant]) -> Iterator[str]:
+    """The member of a slot, and the one that says by which measure each grant releases, if it has one."""
+    given = [(g.treatment(slot.field), g.id) for g in grants]
+    giving = sorted((g for g in given if slot.treatment in (str(g[0]), g[0].word)), key=lambda g: g[0].fineness, reverse=True)
+    yield _array(str(i) for _, i in giving)
+    if slot.measured:
+        yield _array(t.value for t, _ in giving)
 
 
 def holds(dataset: type[Record], refusals: Sequence[LiveRefusal]) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from hub.audit.log import append
 from hub.crypto.keyring import HUB, Keyring, Opening
 from hub.db import Transaction
 from hub.policy import treatments
-from hub.policy.treatments import WITHHOLD, Treatment
+from hub.policy.treatments import CLEAR, WITHHOLD, Treatment
 from hub.records import Field, Record
 from hub.sharing.live import LiveRefusal, Policy
 from hub.sharing.paths import Query
@@ -131,8 +131,14 @@ class Writer:
         places = [(n, i) for n, r in enumerate(rows) for i, blob in enumerate(r.ciphers) if blob is not None]
         openings = [self._opening(policy, rows[n], shape.sealed[i], rows[n].ciphers[i]) for n, i in places]
         for (n, i), plain in zip(places, self._keyring.open_batch(openings), strict=True):
-            found[n][shape.sealed[i].name] = plain.decode()
+            name = shape.sealed[i].name
+            treatment = self._ending(policy, rows[n].clauses, name) if name in shape.ends else CLEAR
+            found[n] |= {name: plain.decode()} if treatment == CLEAR else _ended(name, plain, treatment.last)
         return found
+
+    @staticmethod
+    def _ending(policy: Policy, clauses: tuple[int, ...], name: str) -> Treatment:
+        return policy.remember(("ending", name, *clauses), partial(finest, policy, clauses, name))
 
     def _opening(self, policy: Policy, r: Row, field: Field, blob: Any) -> Opening:
         return Opening(policy.uids[r.provider], UUID(r.id), r.rev, self._dataset.schema_no, field.cls, field.number, bytes(blob))
@@ -141,6 +147,13 @@ class Writer:
         exact = values.pop(self._place, None)
         geometry = f',"geometry":{{"type":"Point","coordinates":{exact}}}' if exact else ""
         return head + "".join(f'"{name}":{value},' for name, value in values.items()) + tail + geometry + "}"
+
+
+def _ended(name: str, plain: bytes, last: int) -> dict[str, str]:
+    """The end of a text, and how many characters of it: as JSON, like everything that is opened. A text that is no longer comes with the
+    same sign of omission, so that nothing tells it from one that is.
+    """
+    return {name: orjson.dumps(f"…{orjson.loads(plain)[-last:]}").decode(), f"{name}_last": str(last)}
 
 
 def cited(policy: Policy, sets: Iterable[tuple[int, ...]]) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ from hashlib import sha256
 from uuid import UUID
 
 from hub.geo import Box, CellRange
-from hub.policy.treatments import CLEAR
 from hub.records import Field, Record
 from hub.released import EXACT_M
 from hub.sharing.live import LiveGrant
@@ -33,6 +32,9 @@ _OVERVIEWS = {
 }
 
 
+CUTS = ("round_to", "bands", "last")  # treatments of clear fields that a column beside the value tells of
+
+
 def filterable(dataset: type[Record]) -> tuple[Field, ...]:
     """The fields whose exact value a query may name."""
     return tuple(f for f in clear_fields(dataset) if f.kind in ("text", "number"))
@@ -40,26 +42,30 @@ def filterable(dataset: type[Record]) -> tuple[Field, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The fields that some live grant releases: `clear` columns, `rounded` times, `sealed` fields to be opened."""
+    """The fields that some live grant releases: `clear` columns, the columns that say how these are `cut`, `sealed` fields to be opened,
+    and those of them that some grant releases by their `ends` alone.
+    """
 
     clear: tuple[Field, ...]
-    rounded: frozenset[str]
+    cut: tuple[str, ...]
     sealed: tuple[Field, ...]
+    ends: frozenset[str]
 
     @classmethod
     def of(cls, dataset: type[Record], grants: Sequence[LiveGrant]) -> "Shape":
-        treatments = {(name, t) for g in grants for name, t in g.fields.items()}
-        names = {name for name, _ in treatments}
+        given = {(name, t.word) for g in grants for name, t in g.fields.items()}
+        names = {name for name, _ in given}
         return cls(
             tuple(f for f in clear_fields(dataset) if f.name in names),
-            frozenset(name for name, t in treatments if t.word == "round_to"),
-            tuple(f for f in sealed_fields(dataset) if (f.name, CLEAR) in treatments),
+            tuple(f"{f.name}_{word}" for f in clear_fields(dataset) for word in CUTS if (f.name, word) in given),
+            tuple(f for f in sealed_fields(dataset) if (f.name, "clear") in given or (f.name, "last") in given),
+            frozenset(f.name for f in sealed_fields(dataset) if (f.name, "last") in given),
         )
 
     @property
     def key(self) -> str:
         """Names the shape in a prepared statement."""
-        said = repr(([f.number for f in self.clear], sorted(self.rounded), [f.number for f in self.sealed]))
+        said = repr(([f.number for f in self.clear], self.cut, [f.number for f in self.sealed]))
         return sha256(said.encode()).hexdigest()[:16]
 
 
@@ -148,7 +154,7 @@ class Statements:
 
     def _columns(self, shape: Shape, alias: str) -> str:
         members = [_member(f.name, alias) for f in shape.clear]
-        members += [_member(f"{f.name}_round_to", alias) for f in shape.clear if f.name in shape.rounded]
+        members += [_member(name, alias) for name in shape.cut]
         members += [_member(f"{self._place}_grid_m", alias)]
         opening = f"""'{{"type":"Feature","id":"', {alias}.id, '"', {self._geometry(shape, alias)}, ',"properties":{{'"""
         head = f"concat({opening}, {', '.join(members)})"

@@ -187,6 +187,10 @@ def treatment(word: str) -> str:
         return f"{value} m cells"
     if name == "round_to":
         return {"PT1H": "cut down to the hour", "P1D": "cut down to the day"}.get(value, f"rounded to {value}")
+    if name == "bands":
+        return f"in bands beginning at {value.replace('/', ', ')}"
+    if name == "last":
+        return f"its last {value} characters"
     return {"clear": "as it is", "exact": "exact"}.get(word, word)
 
 

@@ -146,9 +146,11 @@ def _kinds(visit: Visit, mous: list[Agreement]) -> list[tuple[str, str]]:
 def _vocabulary(visit: Visit) -> str:
     """Words for the script: of each field, and of each way it can be shown. JSON."""
     said = {}
+    grants = [g for a in _mous(visit) for g in a.mou.grants]
     for field in visit.called.shared(DATASET).dataset.fields:
-        ways = [CLEAR, *(Treatment("grid_m", str(m)) for m in TIERS if field.kind == "place")]
-        ways += [Treatment("round_to", step) for step in ROUND_TO if field.kind == "time"]
+        ways = {CLEAR, *(Treatment("grid_m", str(m)) for m in TIERS if field.kind == "place")}
+        ways |= {Treatment("round_to", step) for step in ROUND_TO if field.kind == "time"}
+        ways |= {t for g in grants if (t := g.treatment(field.name)).shows}
         said[field.name] = {"words": words.field_words(field.name), "ways": {str(t): words.treatment_words(field, t) for t in ways}}
     return orjson.dumps(said).decode()
 

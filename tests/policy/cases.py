@@ -4,12 +4,12 @@ agreements before them: each record meets all that some grant asks, at its bound
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from itertools import product
+from itertools import pairwise, product
 from random import Random
 from typing import Any
 
 from tests.policy.edges import MICROSECOND, SITES, GeoJson, Index, Site, spot_in, times_around, window_bounds
-from tests.policy.oracle import FINEST_FIRST, Grant, Oracle, Reader, Record, Released, Request, area, centre, covers, where_is
+from tests.policy.oracle import FINEST_FIRST, Grant, Oracle, Reader, Record, Released, Request, area, centre, covers, where_is, word
 
 CATEGORIES = ("theft", "assault", "overdose", "medical", "fire")
 STATUSES = ("open", "active", "resolved", "closed")
@@ -17,6 +17,7 @@ HANDLINGS = ("TLP:CLEAR", "TLP:GREEN", "TLP:AMBER", "TLP:RED")
 PURPOSES = ("alpha", "beta")
 CASES = (None, "2031/7")
 GRIDS = (100, 500, 2000)
+BANDS = ([1, 3, 5], [2, 4], [1, 2, 3, 4, 5], [2, 3, 4], [3])
 ASK_ALL = Request()
 
 
@@ -141,7 +142,7 @@ def _grant(rng: Random, made: Batch, name: str) -> dict[str, Any]:
         "dataset": "incidents",
         "purposes": rng.choice([["alpha"], ["alpha"], ["beta"], ["alpha", "beta"]]),
         "actions": rng.choice([["query"], ["query"], ["query", "export"], ["query"], ["subscribe", "export"]]),
-        "where": _where(rng, made, fields["place"]) or "everything",
+        "where": [c for c in _where(rng, made, fields["place"]) if not _cuts(c, fields["severity"])] or "everything",
         "fields": {k: v for k, v in fields.items() if v != "withhold" or rng.random() < 0.3},
     }
     if all(v == "withhold" for v in made_grant["fields"].values()):
@@ -151,12 +152,26 @@ def _grant(rng: Random, made: Batch, name: str) -> dict[str, Any]:
     return made_grant | case | ({"occurred": window} if window else {})
 
 
+def _cuts(condition: Mapping[str, Any], treatment: Any) -> bool:
+    """Whether a grant may not ask this: it would tell more of a number than its bands do."""
+    if condition["field"] != "severity" or not isinstance(treatment, dict):
+        return False
+    edges: list[int] = treatment["bands"]
+    if "one_of" in condition:
+        asked = set(condition["one_of"])
+        return asked != set().union(*(band for low, high in pairwise(edges) if (band := set(range(low, high))) <= asked))
+    return condition.get("at_least", condition.get("at_most", 0) + 1) not in edges
+
+
 def _fields(rng: Random) -> dict[str, Any]:
     place = rng.choice(["clear", *({"grid_m": m} for m in GRIDS), "clear", {"grid_m": 500}, "withhold"])
     times = ["clear", {"round_to": "PT1H"}, {"round_to": "P1D"}, "withhold"]
     plain = {name: rng.choice(["clear", "clear", "withhold"]) for name in ("category", "status", "severity", "handling", "external_id")}
+    plain["severity"] = rng.choice([plain["severity"], {"bands": rng.choice(BANDS)}])
+    plain["external_id"] = rng.choice([plain["external_id"], {"last": rng.choice([1, 4, 20])}])
     other = {name: rng.choice(times) for name in ("occurred_until", "reported_at", "resolved_at")}
     sealed = {name: rng.choice(["clear", "withhold", "withhold"]) for name in ("title", "narrative", "phone", "people", "address")}
+    sealed |= {name: {"last": rng.choice([2, 4, 20])} for name in ("phone", "title") if rng.random() < 0.3}
     return {"place": place, "occurred_at": rng.choice([*times[:3], *times]), **plain, **other, **sealed}
 
 
@@ -295,9 +310,10 @@ def _ask_edges(rng: Random, made: Batch, oracle: Oracle) -> Iterator[Asked]:
     wanted += [(across, "bbox", side, t) for side in ("west", "east") for t in FINEST_FIRST["place"]]
     wanted += [(seen, part, "", t) for part in ("since", "until") for t in (*FINEST_FIRST["occurred_at"], "withhold")]
     wanted += [(seen, name, "", t) for name in ("category", "status", "severity", "handling", "external_id") for t in ("clear", "withhold")]
+    wanted += [(seen, "severity", "", "bands"), (seen, "external_id", "", "last")]
     for (some, part, side, treatment), beyond in product(wanted, (False, True)):
         name = {"bbox": "place", "since": "occurred_at", "until": "occurred_at"}.get(part, part)
-        fit = [s for s in some if s[3].treatments[name] == treatment]
+        fit = [s for s in some if word(s[3].treatments[name]) == str(treatment)]
         if fit:
             yield _about(rng, rng.choice(fit), part, 1000, side, beyond)
 
@@ -321,7 +337,7 @@ def _named(rng: Random, part: str, record: Record, found: Released, side: str, b
         # a short period takes another access path than a long or an open one
         other = {"until": at + timedelta(days=rng.choice([1, 30]))} if part == "since" else {"since": at - timedelta(days=6)}
         return edge, {part: at} | rng.choice([{}, other])
-    value = record.values.get(part, {"status": "open", "severity": 3}.get(part))
+    value = found.values.get(part, record.values.get(part, {"status": "open", "severity": 3}.get(part)))
     edge = "asked or not" if found.treatments[part] == "withhold" else "equal | other"
     return edge, {"values": {part: _wanted(rng, part, value, beyond and edge != "asked or not")}}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.policy.cases import ASK_ALL, CASES, Asked, Batch
 from tests.policy.edges import MICROSECOND, window_bounds
-from tests.policy.oracle import SEALED, Grant, Oracle, Reader, Record, Refusal, area, covers, parts, where_is
+from tests.policy.oracle import SEALED, Grant, Oracle, Reader, Record, Refusal, area, covers, parts, where_is, word
 from tests.policy.oracle import TIMES as TIME_FIELDS
 
 Cell = tuple[str, str, str]  # condition, edge, treatment
@@ -24,19 +24,19 @@ def cells() -> list[Cell]:
     """Every cell that must hold permits and denials."""
     return [
         *(("one_of", edge, t) for edge in ("listed | not", "there | none") for t in PLAIN),
-        *((word, edge, t) for word in ("at_most", "at_least") for edge in ("bound | next", "there | none") for t in PLAIN),
+        *((asks, edge, t) for asks in ("at_most", "at_least") for edge in ("bound | next", "there | none") for t in (*PLAIN, "bands")),
         *(("within", "border | outside", t) for t in PLACES),
         *(("within", "ring or block | hole", t) for t in PLACES),
         *(("within", "its own cell | the finest", t) for t in ("500", "2000")),
         *((window, "bound | 1 µs off", t) for window in ("lookback", "embargo") for t in TIMES),
         *(("in force", edge, "any") for edge in ("first moment | before", "last moment | after")),
-        *((word, "granted | not", "any") for word in ("purpose", "action")),
+        *((asks, "granted | not", "any") for asks in ("purpose", "action")),
         ("case", "named | not", "any"),
-        *(("several grants", "finer one open | closed", t) for t in ("place", "occurred_at")),
+        *(("several grants", "finer one open | closed", t) for t in ("place", "occurred_at", "severity", "external_id", "phone")),
         *(("bbox", side, t) for side in ("west", "south", "east", "north", "antimeridian") for t in PLACES),
         *(("since", "at | 1 µs off", t) for t in TIMES),
         *(("until", "at | 1 µs off", t) for t in TIMES),
-        *(("filter", "equal | other", t) for t in ("clear",)),
+        *(("filter", "equal | other", t) for t in ("clear", "bands", "last")),
         *((part, "asked or not", "withhold") for part in ("bbox", "since", "until", "filter")),
         *((what, "met | missed by it alone", w) for what in REFUSALS for w in ("one_of", "at_most", "at_least", "within")),
         *((what, f"over {whose} MOU's grants", "any") for what in REFUSALS for whose in ("its own", "another")),
@@ -77,10 +77,10 @@ def _static(grant: Grant, record: Record, missed: Sequence[Any], areas: dict[str
     """Conditions that decide: all others of the grant hold."""
     for condition in grant.conditions:
         if all(m is condition for m in missed):
-            permit, treatment = not missed, str(grant.treatment(condition["field"]))
+            permit, treatment = not missed, word(grant.treatment(condition["field"]))
             edges = _place_edges(grant, record, condition, areas) if "within" in condition else _value_edges(record, condition, permit)
-            word = next(w for w in ("one_of", "at_most", "at_least", "within") if w in condition)
-            yield from (((word, edge, treatment), permit) for edge in edges)
+            asks = next(w for w in ("one_of", "at_most", "at_least", "within") if w in condition)
+            yield from (((asks, edge, treatment), permit) for edge in edges)
 
 
 def _value_edges(record: Record, condition: Any, permit: bool) -> Iterator[str]:
@@ -141,7 +141,7 @@ def _several(made: Batch, oracle: Oracle) -> Found:
         reader = Reader(grant.consumer, grant.data["purposes"][0], CASES[-1])
         for record, now in ((r, n) for r in made.records for n in made.nows if oracle.labelled(grant, r)):
             found = oracle.released(record, reader, now)
-            for name in ("place", "occurred_at") if found else ():
+            for name in ("place", "occurred_at", "severity", "external_id", "phone") if found else ():
                 treatments = {g.key: g.treatment(name) for g in oracle.grants if found and g.key in found.grants}
                 if (
                     grant.key in treatments
@@ -184,8 +184,8 @@ def _refusal(oracle: Oracle, refusal: Refusal, record: Record, open_: Sequence[G
         return
     for condition in refusal.conditions:
         if all(m is condition for m in missed):
-            word = next(w for w in ("one_of", "at_most", "at_least", "within") if w in condition)
-            yield (what, "met | missed by it alone", word), bool(missed)
+            asks = next(w for w in ("one_of", "at_most", "at_least", "within") if w in condition)
+            yield (what, "met | missed by it alone", asks), bool(missed)
     own = {g.key[:2] == refusal.key[:2] for g in open_}
     if len(own) == 1:
         yield (what, f"over {'its own' if own.pop() else 'another'} MOU's grants", "any"), bool(missed)
@@ -194,8 +194,9 @@ def _refusal(oracle: Oracle, refusal: Refusal, record: Record, open_: Sequence[G
 
 
 def _finer(one: Any, other: Any) -> bool:
-    order = ("clear", 100, "PT1H", 500, "P1D", 2000, "withhold")
-    return order.index(one) < order.index(other)
+    order = ("clear", "100", "PT1H", "500", "P1D", "2000", "bands", "last", "withhold")
+    measure = [len(t[1]) if word(t) == "bands" else t[1] if word(t) == "last" else 0 for t in (one, other)]
+    return order.index(word(one)) < order.index(word(other)) or (word(one) == word(other) and measure[0] > measure[1])
 
 
 def _request(made: Batch, oracle: Oracle, asked: Asked) -> Found:
@@ -211,6 +212,6 @@ def _request(made: Batch, oracle: Oracle, asked: Asked) -> Found:
     if all(test(found) for test in tests.values()):
         field = {"bbox": "place", "since": "occurred_at", "until": "occurred_at"}.get(part, part)
         group = part if part in ("bbox", "since", "until") else "filter"
-        yield (group, edge, str(found.treatments[field])), decided
+        yield (group, edge, word(found.treatments[field])), decided
         if edge == "asked or not":
             yield (group, edge, "withhold"), True  # without the question the record is there

@@ -14,9 +14,9 @@ import pytest
 
 from hub import released
 from hub.db import MIGRATIONS
-from hub.policy.treatments import before, cut, cut_up, window
+from hub.policy.treatments import WITHHOLD, Treatment, before, cut, cut_up, window
 from hub.released import PATHS, view_sql
-from hub.sharing import context, live, paths, query, statements
+from hub.sharing import context, disclosure, live, paths, query, statements
 from hub.sharing.labels import label_sql
 from tests.policy.answers import api_differences
 from tests.policy.playing import Played
@@ -189,6 +189,7 @@ def _as_it_is(g: live.LiveGrant, purpose: str, now: datetime) -> bool:
 
 _SINCE = "i.occurred_at >= (select since from c)[public.idx((select grants from c), g)]"
 _UNTIL = "i.occurred_at < (select until from c)[public.idx((select grants from c), g)]"
+_BAND = "b.low[width_bucket(i.severity, b.low)]"
 _COARSEST_FIRST = {2000: "c2k", 500: "c500", 100: "c100"}
 NOTHING = Fault("nothing", in_views())
 VIEW_FAULTS = [
@@ -207,6 +208,18 @@ VIEW_FAULTS = [
     Fault("a refusal ends a day early", in_views(patch=_refused(lambda _, r, now: now + timedelta(days=1) < r.until))),
     Fault("a refusal begins a day late", in_views(patch=_refused(lambda _, r, now: r.since + timedelta(days=1) <= now < r.until))),
     Fault("hours are not cut", in_views(("date_trunc('hour', i.occurred_at, 'UTC')", "i.occurred_at"))),
+    Fault("a band shows the number in it", in_views((_BAND, "i.severity"))),
+    Fault("a number below the first band is shown", in_views((_BAND, f"coalesce({_BAND}, i.severity)"))),
+    Fault("a band holds its end too", in_views(("[width_bucket(i.severity, b.low)]", "[width_bucket(i.severity - 1, b.low)]"))),
+    Fault(
+        "the coarsest bands apply",
+        in_views(("select min(public.idx((select severity_bands", "select max(public.idx((select severity_bands")),
+    ),
+    Fault("the end of a text is longer by one", in_views(("right(i.external_id, ", "right(i.external_id, 1 + "))),
+    Fault(
+        "the shortest end applies",
+        in_views(("select min(public.idx((select external_id_last", "select max(public.idx((select external_id_last")),
+    ),
     Fault("a grant outside its window unmasks", in_views(("e.grants operator(public.&&)", "i.released operator(public.&&)"))),
     Fault("a 2 km grant shows the 500 m cell", in_views(("when 2000 then i.c2k", "when 2000 then i.c500"))),
     Fault("the cell of a withheld place is shown", in_views(("case when p.tier is not null then i.k2 end as k2", "i.k2 as k2"))),
@@ -291,6 +304,10 @@ def _with_case(case: bool) -> Callable[[pytest.MonkeyPatch], None]:
     return lambda monkeypatch: monkeypatch.setattr(live.Policy, "live", patched)
 
 
+def _first_given(policy: live.Policy, clauses: tuple[int, ...], name: str) -> Treatment:
+    return next((t for c in clauses if c in policy.grants and (t := policy.grants[c].treatment(name)).shows), WITHHOLD)
+
+
 FLOW_FAULTS = [
     Fault("the reader's case is taken for granted", in_flow(_with_case(True))),
     Fault("the reader's case is forgotten", in_flow(_with_case(False))),
@@ -298,6 +315,8 @@ FLOW_FAULTS = [
     Fault("an area leaves its border out", in_flow(_set(statements, "_IN_BOX", _OPEN_BOX))),
     Fault("the last cells of an area are left out", in_flow(_ranges(lambda found: found[:-1] if len(found) > 1 else found))),
     Fault("every cell of an area is inside it", in_flow(_ranges(lambda found: [r._replace(inside=True) for r in found]))),
+    Fault("a sealed text that is cut is shown whole", in_flow(_set(disclosure, "_ended", lambda name, plain, _n: {name: plain.decode()}))),
+    Fault("the first grant's end of a sealed text applies", in_flow(_set(disclosure, "finest", _first_given))),
     Fault("the end of a period is left out", in_flow(_filters(("v.occurred_at <= $13", "v.occurred_at < $13")))),
     Fault("a withheld time lies in every period", in_flow(_filters(("v.occurred_at >= $12", "coalesce(v.occurred_at >= $12, true)")))),
     Fault("a withheld value meets every filter", in_flow(_filters(("v.category = any($14)", "coalesce(v.category = any($14), true)")))),

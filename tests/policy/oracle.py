@@ -208,9 +208,12 @@ class Grant:
     data: Mapping[str, Any]
 
     def treatment(self, name: str) -> Any:
-        """clear, a grid (m), PT1H, P1D, or withhold: what is not listed is withheld."""
+        """clear, a grid (m), PT1H, P1D, ("bands", their beginnings), ("last", characters), or withhold: what is not listed is withheld."""
         given = self.data["fields"].get(name, "withhold")
-        return next(iter(given.values())) if isinstance(given, dict) else given
+        if not isinstance(given, dict):
+            return given
+        kind, argument = next(iter(given.items()))
+        return argument if kind in ("grid_m", "round_to") else (kind, tuple(argument) if kind == "bands" else argument)
 
     @property
     def grid_m(self) -> int:
@@ -386,8 +389,16 @@ def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
+def word(treatment: Any) -> str:
+    """The treatment without the measure that its grant gives it."""
+    return treatment[0] if isinstance(treatment, tuple) else str(treatment)
+
+
 def _finest(name: str, given: Sequence[Any]) -> Any:
-    return next((t for t in FINEST_FIRST[name] if t in given), "withhold")
+    """Of two bandings the one with more bands, then the one whose bands begin later; of two ends the longer."""
+    known = next((t for t in FINEST_FIRST[name] if t in given), None)
+    measured = [t for t in given if isinstance(t, tuple)]
+    return known or max(measured, key=lambda t: (len(t[1]), t[1]) if t[0] == "bands" else t[1], default="withhold")
 
 
 def _values(record: Record, treatments: Mapping[str, Any]) -> dict[str, Any]:
@@ -401,6 +412,11 @@ def _values(record: Record, treatments: Mapping[str, Any]) -> dict[str, Any]:
         elif name in TIMES and treatment != "withhold":
             out |= {} if value is None else {name: rounded(value, STEPS[treatment])}
             out |= {} if treatment == "clear" else {f"{name}_round_to": treatment}
+        elif word(treatment) == "bands":
+            begun = [edge for edge in treatment[1] if value is not None and edge <= value]
+            out |= {f"{name}_bands": list(treatment[1])} | ({name: begun[-1]} if begun else {})
+        elif word(treatment) == "last":
+            out |= {name: "…" + value[-treatment[1] :], f"{name}_last": treatment[1]} if value is not None else {}
         elif treatment == "clear" and value is not None:
             out[name] = value
     return out

@@ -160,6 +160,18 @@ def scenarios(now: datetime) -> list[Scenario]:
                 _refused("care", [{"field": "category", "one_of": ["medical"]}], ["place", "narrative", "severity"]),
             ],
         ),
+        Scenario(
+            "measured",
+            [
+                grant("ends", fields=middle | {"severity": {"bands": [2, 4]}, "phone": {"last": 4}, "title": {"last": 1}}),
+                grant("fewer", fields={"severity": {"bands": [2]}, "phone": {"last": 2}, "category": "clear"}),
+            ],
+            [
+                unlike("n0", {"severity": 4, "phone": "+1 416 555 0199"}, {"severity": 5, "phone": "0199"}),
+                unlike("n1", {"severity": 2, "title": "A fight"}, {"severity": 3, "title": "t"}),
+                unlike("n2", {"severity": 1}, {}),
+            ],
+        ),
         Scenario("exact", [grant(fields=finest | {"place": "clear"})], [apart("i0", "city", 100), apart("i1", "date line", 100)], 100),
     ]
 

@@ -41,7 +41,14 @@ export function value(field, feature) {
   if (found == null) return "not recorded";
   if (field.name.endsWith("_at") || field.name.endsWith("_until")) return when(found, feature.properties[`${field.name}_round_to`]);
   if (field.name === "category") return plain(found);
+  const bands = feature.properties[`${field.name}_bands`];
+  if (bands) return band(found, bands[bands.indexOf(found) + 1]);
   return tree(found);
+}
+
+function band(low, next) {
+  if (next === undefined) return `${low} or more`;
+  return next === low + 1 ? `${low}` : `${low} to ${next - 1}`;
 }
 
 // Lists and objects of partners' own making, as nested lists of text: keys as they are spelt, each text isolated from what stands

@@ -41,7 +41,7 @@ function show() {
 
 function open(id) {
   const { properties, geometry } = known.get(id);
-  const said = Object.keys(properties).filter((name) => !/_(grid_m|round_to)$/.test(name));
+  const said = Object.keys(properties).filter((name) => !/_(grid_m|round_to|bands|last)$/.test(name));
   const grid = properties.place_grid_m;
   const heading = element("h2", { tabindex: "-1" }, plain(properties.category));
   detail.replaceChildren(
