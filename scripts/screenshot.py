@@ -41,7 +41,7 @@ MAP = "/map?bbox=-79.39,43.645,-79.35,43.67&datetime=2019-05-01T00:00:00Z/2019-0
 
 @dataclass(frozen=True)
 class Picture:
-    """A page as somebody sees it. `then` is done before the picture is taken."""
+    """A page as somebody sees it; `{record}` in its path is a record of Demo Toronto Police's. `then` is done before it is taken."""
 
     name: str
     path: str
@@ -68,6 +68,7 @@ SHOWN = (
     Picture("audit", "/audit?type=query", "auditor@auditor-demo"),
     Picture("access", "/audit?type=query", "auditor@auditor-demo", then=first_access),
     Picture("owner", "/owner", "lead@toronto-police-demo"),
+    Picture("trace", "/audit/records/incidents/{record}", "lead@toronto-police-demo"),
     Picture("agreements", "/agreements", "analyst@health-demo"),
     Picture("agreement", "/agreements/MOU-DEMO-001", "analyst@health-demo"),
 )
@@ -124,7 +125,7 @@ def take(shown: Picture, width: int, browser: Browser, called: Services) -> None
         sign_in(context, shown, called)
         page = context.new_page()
         wrong = watched(page, called.settings.base_url)
-        page.goto(called.settings.base_url + shown.path, wait_until="networkidle")
+        page.goto(called.settings.base_url + address(shown, called), wait_until="networkidle")
         shown.then(page)
         page.wait_for_load_state("networkidle")
         picture = PICTURES / f"{shown.name}{suffix}.png"
@@ -140,14 +141,29 @@ def take(shown: Picture, width: int, browser: Browser, called: Services) -> None
         context.close()
 
 
+def address(shown: Picture, called: Services) -> str:
+    if "{record}" not in shown.path:
+        return shown.path
+    cookie = session(called, "analyst@health-demo", "public-health.prevention")
+    asked = MAP.replace("/map?", f"{called.settings.base_url}/collections/incidents/items?limit=1&")
+    found = httpx2.get(asked, headers={"Cookie": f"{SESSION_COOKIE}={cookie}"}).raise_for_status().json()
+    return shown.path.format(record=found["features"][0]["id"])
+
+
+def session(called: Services, who: str, purpose: str | None) -> str:
+    """The cookie of a new session of that person, with the purpose chosen."""
+    person = next(person for person in called.directory.people() if person.handle == who)
+    cookie, begun = called.sessions.begin(person, "link")
+    if purpose:
+        called.sessions.choose(begun, purpose, None)
+    return cookie
+
+
 def sign_in(context: BrowserContext, shown: Picture, called: Services) -> None:
     """Gives the browser a session of that person, with the purpose chosen."""
     if shown.who is None:
         return
-    person = next(person for person in called.directory.people() if person.handle == shown.who)
-    cookie, session = called.sessions.begin(person, "link")
-    if shown.purpose:
-        called.sessions.choose(session, shown.purpose, None)
+    cookie = session(called, shown.who, shown.purpose)
     # Chromium sends a Secure cookie to http://localhost, but takes one by this way for an https address only.
     address = called.settings.base_url.replace("http:", "https:")
     context.add_cookies([{"name": SESSION_COOKIE, "value": cookie, "url": address, "secure": True, "httpOnly": True}])

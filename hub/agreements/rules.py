@@ -41,6 +41,15 @@ def insert_rules(
     return added
 
 
+def conditions(clause: Clause) -> dict[str, Condition]:
+    """What a clause requires, by the columns of its rule: several conditions of one kind on one field are one there."""
+    merged: dict[str, Condition] = {}
+    for condition in clause.where:
+        key = f"{condition.field}__{condition.word}"
+        merged[key] = merged[key].both(condition) if key in merged else condition
+    return merged
+
+
 def keep_areas(tx: Transaction, mou_id: int, mou: Mou, areas: Mapping[str, shapely.Geometry]) -> None:
     """Keeps each jurisdiction as it is now, beside the hash that pins it, for maps of the agreement; what is kept already stays."""
     for name, pinned in mou.jurisdictions.items():
@@ -88,15 +97,13 @@ def _insert_rule(
     areas: Mapping[str, shapely.Geometry],
 ) -> None:
     """`grid_m`: where the clause tests a place; None: nowhere."""
-    merged: dict[tuple[str, str], Condition] = {}
-    for condition in clause.where:
-        key = (condition.field, condition.word)
-        merged[key] = merged[key].both(condition) if key in merged else condition
+    merged = conditions(clause)
     columns, values = ["clause", "provider", "grid_m"], [number, provider, grid_m]
     marks = ["%s", "%s", "%s"]
     for field, kind in rule_columns(dataset):
-        if (found := merged.get((field.name, kind.word))) is not None:
-            columns.append(kind.column(field))
+        column = kind.column(field)
+        if (found := merged.get(column)) is not None:
+            columns.append(column)
             values.append(_argument(found, areas))
             marks.append(f"%s::{kind.column_types[field.kind]}")
     tx.rows(f"insert into hub.{clause.dataset}_rules ({', '.join(columns)}) values ({', '.join(marks)})", values)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from starlette.responses import Response
 
 from hub.api.collections import NO_STORE
 from hub.api.parameters import bbox, interval, only, record_id, text, whole
-from hub.api.services import READ, Services, authorise, refusals_logged, services
+from hub.api.services import READ, Services, Shared, authorise, refusals_logged, services
 from hub.audit.leaf import By
 from hub.audit.log import Entry, Search
 from hub.audit.search import DECISIONS
@@ -50,13 +51,26 @@ def trace(request: Request) -> Response:
     record = record_id(request.path_params["id"])
     with refusals_logged(called, token, by):
         owner = called.log.scope_of(token.organisation, token.client_id)
+    return Response(traced(called, by, shared, record, owner, called.clock()), 200, NO_STORE, "application/json")
+
+
+def traced(called: Services, by: By, shared: Shared, record: UUID, owner: str | None, now: datetime) -> bytes:
+    """The trace of a record as JSON, for programs and for the page; it is in the log before it is told. `owner` None: an auditor asks.
+
+    Raises:
+        NotShared: there is no such record, or it is another owner's.
+    """
+
+    def log(decision: str) -> None:
+        called.log.record(called.event("audit", by, decision, asked={"as": "trace", "fields": ["record"]}))
+
     try:
-        found = shared.tracing.trace(record, owner, called.clock())
+        found = shared.tracing.trace(record, owner, now)
     except NotShared:
-        called.log.record(called.event("audit", by, "absent", asked={"as": "trace", "fields": ["record"]}))
+        log("absent")
         raise
-    called.log.record(called.event("audit", by, "permit", asked={"as": "trace", "fields": ["record"]}))
-    return Response(found, 200, NO_STORE, "application/json")
+    log("permit")
+    return found
 
 
 def search_of(given: Mapping[str, str]) -> Search:

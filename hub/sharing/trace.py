@@ -18,7 +18,10 @@ from hub.errors import NotShared
 from hub.policy.treatments import WITHHOLD, Treatment, released, window
 from hub.records import WINDOW_FIELD, Record
 
-COMING = {"activating": "is coming into force", "suspended": "its MOU is suspended"}
+COMING, SUSPENDED, PERIOD = "is coming into force", "its MOU is suspended", "its MOU is outside its period"
+CONDITIONS, WINDOW = "the record does not meet its conditions", "the record is outside its window"
+WHY_NOT = (COMING, SUSPENDED, PERIOD, CONDITIONS, WINDOW)  # all that a trace can say
+_STATES = {"activating": COMING, "suspended": SUSPENDED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +47,15 @@ class _Clause:
 
     def why_not(self, at: datetime, now: datetime) -> str | None:
         """What keeps it from holding on the record now; None: it holds."""
-        if self.state in COMING:
-            return COMING[self.state]
+        if self.state in _STATES:
+            return _STATES[self.state]
         if not self.since <= now < self.until:
-            return "its MOU is outside its period"
+            return PERIOD
         if self.missed:
-            return "the record does not meet its conditions"
+            return CONDITIONS
         since, until = window(now, self.lookback, self.embargo, self.fields.get(WINDOW_FIELD, WITHHOLD).step)
         if (since is not None and at < since) or (until is not None and at >= until):
-            return "the record is outside its window"
+            return WINDOW
         return None
 
     def told(self, reason: str | None) -> dict[str, Any]:

@@ -30,6 +30,7 @@ CHUNK = 1_000
 # it; any other search ends by itself well before, unless the machine is very busy.
 SCANNING_S, SEARCHING_S = 0.25, 1.0
 COUNTED, COUNTING_S = 1_000, 0.04
+READERS = ("auditor", "agreement-lead")  # in the API: the roles that give the scope `audit`
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Review:
         called.log.record(called.event("audit", self.by, decision, asked={"fields": sorted(fields), **asked}))
 
 
-def _review(request: Request, *roles: str) -> Review:
+def review_of(request: Request, *roles: str) -> Review:
     """Raises: Go, Forbidden (logged); NotAuthenticated when the session ended meanwhile."""
     visit = visit_of(request, *roles)
     called, by = visit.called, visit.by(request)
@@ -84,14 +85,14 @@ def own_csv(request: Request) -> Response:
 
 
 def _auditor(request: Request) -> Review:
-    review = _review(request, "auditor")
+    review = review_of(request, "auditor")
     if review.only_owner is not None:
         _refuse(review.visit, review.by, "The whole log is for independent auditors. Who saw your organisation's data is at /owner.")
     return review
 
 
 def _owner(request: Request) -> Review:
-    review = _review(request, "auditor", "agreement-lead")
+    review = review_of(request, *READERS)
     if review.only_owner is None:
         _refuse(review.visit, review.by, "An auditing organisation owns no records. The whole log is at /audit.")
     return review
@@ -161,9 +162,19 @@ def _page(request: Request, review: Review) -> Response:
         people=people,
         rare_open=any(name in given for name in form.RARE),
         csv=f"{review.path}.csv?{form.query(given)}",
+        trace=None if problem else _trace(review, given.get("record")),
         **form.offers(review.visit, whole, given, rows),
         **form.links(review.path, given, found),
     )
+
+
+def _trace(review: Review, given: str | None) -> str | None:
+    """Where it is told who gets the record that is asked about."""
+    if given is None:
+        return None
+    called, record = review.visit.called, record_id(given)
+    there = [name for name in called.datasets if called.log.revisions(name, record, review.only_owner)]
+    return f"/audit/records/{there[0]}/{record}" if there else None
 
 
 def _count(review: Review, search: Search, found: Found) -> str | None:
@@ -185,7 +196,7 @@ def _rows(review: Review, entries: list[Entry]) -> list[Row]:
 
 def access(request: Request) -> Response:
     """One access in full: each of its leaves that one may read."""
-    review = _review(request, "auditor", "agreement-lead")
+    review = review_of(request, *READERS)
     only(request, ())
     event: UUID = record_id(request.path_params["event"])
     found = review.visit.called.log.access(event, review.only_owner)

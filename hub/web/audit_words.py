@@ -169,6 +169,8 @@ def _other(kind: str, asked: Leaf) -> str:
     if kind == "unauthenticated":
         counts = asked.get("counts", {})
         return f"{sum(counts.values()):,} failed in one minute: {', '.join(f'{n} {name}' for name, n in sorted(counts.items()))}"
+    if kind == "audit" and asked.get("as") == "trace":
+        return "asked who gets a record"
     if kind == "audit":
         return "took part of the log away as CSV" if asked.get("as") == "csv" else "read the log"
     words = {"sign-out": "signed out", "token": "got an access token", "mou-loaded": "put an agreement in force"}

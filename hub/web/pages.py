@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.api import problems
-from hub.web import account, agreements, assets, audit, boundaries, home, join, map, purpose, recover, signin, steps
+from hub.web import account, agreements, assets, audit, boundaries, home, join, map, purpose, recover, signin, steps, trace
 from hub.web.shell import error_page
 
-MODULES = (assets, signin, join, recover, account, purpose, home, map, boundaries, steps, agreements, audit)
+MODULES = (assets, signin, join, recover, account, purpose, home, map, boundaries, steps, agreements, audit, trace)
 
 
 def routers() -> list[APIRouter]:

@@ -96,7 +96,8 @@ def visit_of(request: Request, *roles: str, purpose: bool = False) -> Visit:
     if visit.session.method == "recovery-code" and not request.url.path.startswith(RECOVERING):
         raise Go("/account")
     if roles and not visit.roles & set(roles):
-        reason = f"the page {request.url.path} is for {', '.join(roles)}"
+        # The route's template: an address may name a record, and the log keeps no such word in clear.
+        reason = f"the page {getattr(request.scope.get('route'), 'path', '-')} is for {', '.join(roles)}"
         visit.called.log.record(visit.called.event("refusal", visit.by(request), "refuse", reason=reason))
         raise Forbidden(f"This page is for people with the role {' or '.join(roles)}; yours: {', '.join(sorted(visit.roles))}.")
     if purpose and visit.session.purpose is None:

@@ -9,6 +9,7 @@ NOTHING = {
     "{ticket}": "x" * 43,
     "{id}": "7b0e0f0e-6d2c-4a53-9a55-0d1d0c6a4b11",
     "{event}": "7b0e0f0e-6d2c-4a53-9a55-0d1d0c6a4b11",
+    "{dataset}": "incidents",
     "{mou}": "MOU-NOTHERE",
     "{version}": "1",
     "{part}": "document.pdf",

@@ -25,6 +25,7 @@ from tests.world import grant, mou_data
 
 # Not pages: what pages are made of, and files.
 VERSION = "/agreements/{mou}/versions/{version}"
+TRACE = "/audit/records/{dataset}/{id}"
 PARTS = {
     "/assets/{path:path}",
     "/map/page.js",
@@ -217,6 +218,10 @@ STATES = (
     State("/audit", "refused", "This is not open to you", "analyst@health", expected=("status of 403",)),
     State("/audit/access/{event}", "there", "One access", "auditor@watch", "/audit?type=query", _access),
     State("/audit/access/{event}", "absent", "No such record is shared with you", "auditor@watch", expected=ABSENT),
+    State(TRACE, "seen-by-some", "Who gets this record", "lead@police", lambda scene: _trace(scene)),
+    State(TRACE, "auditor", "Who gets this record", "auditor@watch", lambda scene: _trace(scene)),
+    State(TRACE, "absent", "No such record is shared with you", "lead@police", expected=ABSENT),
+    State("/owner", "one-record", "Who saw our data", "lead@police", lambda scene: f"{scene.served.base}/owner?record={_record_id(scene)}"),
     State("/owner", "filled", "Who saw our data", "lead@police", then=_everything_open),
     State("/owner", "nothing-found", "Who saw our data", "lead@police", "/owner?case=never"),
 )
@@ -227,6 +232,16 @@ def test_no_page_of_the_router_is_left_out() -> None:
     assert not {state.route for state in STATES} & PARTS
     names = [(state.route, state.name) for state in STATES]
     assert len(names) == len(set(names))
+
+
+def _record_id(scene: Scene) -> str:
+    """A record of police's that health sees, and housing does not."""
+    found = scene.served.world.items("health", "prevention", bbox=WHOLE, category="assault")
+    return str(found[0]["id"])
+
+
+def _trace(scene: Scene) -> str:
+    return f"{scene.served.base}/audit/records/incidents/{_record_id(scene)}"
 
 
 def _shared(scene: Scene) -> str:

@@ -198,6 +198,18 @@ def test_titles_of_agreements_are_text(hostile: Hostile, opened: Open) -> None:
             assert page.evaluate(ALIVE) == []
 
 
+def test_names_and_titles_are_text_on_the_page_of_a_trace(hostile: Hostile, opened: Open) -> None:
+    """Every organisation gets the record, each by an agreement of its name."""
+    record = hostile.served.world.items("health", "research")[0]["id"]
+    _, page = hostile.page(opened, hostile.people["lead"], width=390)
+    page.goto(f"{hostile.served.base}/audit/records/incidents/{record}")
+    assert missing(page, [n.text for n in NAMES], "main table.glance") == []
+    assert page.evaluate("document.querySelectorAll('.partner h2 bdi').length") == len(NAMES) + 1
+    titles = page.eval_on_selector_all(".partner li bdi", "all => all.map(e => e.textContent)")
+    assert {n.text for n in NAMES} <= set(titles)
+    assert page.evaluate(ALIVE) == []
+
+
 def test_names_of_shared_maps_and_passkeys_are_text(hostile: Hostile, opened: Open) -> None:
     served, analyst = hostile.served, hostile.people["analyst"]
     for name in NAMES:

@@ -43,6 +43,7 @@ MAY: dict[tuple[str, str], Any] = {
     ("GET", "/map"): ANALYSTS, ("POST", "/map/export"): ANALYSTS,
     ("GET", "/maps"): ANALYSTS, ("POST", "/maps"): ANALYSTS, ("GET", "/maps/{id}"): ANALYSTS, ("POST", "/maps/{id}/delete"): ANALYSTS,
     ("GET", "/audit"): AUDITORS, ("GET", "/audit.csv"): AUDITORS, ("GET", "/audit/access/{event}"): AUDITORS | OWNERS,
+    ("GET", "/audit/records/{dataset}/{id}"): AUDITORS | OWNERS,
     ("GET", "/owner"): OWNERS, ("GET", "/owner.csv"): OWNERS,
 }  # fmt: skip
 PAGES = sorted(MAY)
