@@ -2,7 +2,7 @@
 
 import json
 import stat
-from datetime import date
+from datetime import date, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,32 @@ def test_the_operator_suspends_resumes_and_ends(hub: Run, world: World, parties:
     assert line.split() == ["MOU-OPERATED", "1", "terminated", "police", "health", "2099-12-31"]
     steps = [leaf["asked"] for leaf in world.leaves(type="mou", mou="MOU-OPERATED", owner="health")]
     assert steps[-1] == {"step": "terminated", "reason": "Over"}
+
+
+def test_what_is_due_is_listed_for_the_operator_and_for_a_party(hub: Run, world: World, parties: tuple[Party, Party]) -> None:
+    police, health = parties
+    assert hub("mou", "list", "--due").out == "Nothing is due.\n"
+    until = (world.clock() + timedelta(days=5)).date()
+    period = {"from": date(2020, 1, 1), "until": until}
+    data = mou_data("MOU-DUE", "police", "health", [grant(purposes=["due"])], in_force=period, review_by=date(2025, 3, 1))
+    agree(police, health, data)
+    agree(police, health, mou_data("MOU-FINE", "police", "health", [grant(purposes=["fine"])]))
+    said = "ends in 6 days, and no next version is on its way; its review is overdue since 1 March 2025"
+    line = f"MOU-DUE 1 active police health {until} {said}"
+    every, due = hub("mou", "list"), hub("mou", "list", "--due")
+    assert (every.code, due.code) == (0, 3)
+    assert [" ".join(row.split()) for row in due.out.splitlines()] == ["agreement version state gives receives ends due", line]
+    rows = [" ".join(row.split()) for row in every.out.splitlines()]
+    assert line in rows
+    assert "MOU-FINE 1 active police health 2099-12-31" in rows
+    health.draft(data | {"version": 2, "in_force": period | {"until": date(2099, 12, 31)}, "review_by": date(2030, 1, 1)})
+    health.step("proposal", "MOU-DUE", 2)
+    (row,) = [" ".join(row.split()) for row in hub("mou", "list").out.splitlines() if row.startswith("MOU-DUE  ") and " active" in row]
+    assert row.endswith("ends in 6 days; renewal under way: version 2 is proposed; its review is overdue since 1 March 2025")
+    assert hub("mou", "suspend", "MOU-DUE", 1, "--reason", "Over").code == 0
+    assert hub("mou", "terminate", "MOU-DUE", 1, "--reason", "Over").code == 0
+    gone = hub("mou", "list", "--due")
+    assert (gone.code, gone.out) == (0, "Nothing is due.\n")
 
 
 def test_the_operator_withdraws_what_nobody_finishes(hub: Run, parties: tuple[Party, Party]) -> None:

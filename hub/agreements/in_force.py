@@ -6,15 +6,14 @@ What a query shows is decided elsewhere (hub/sharing), by the grants in the data
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
 from typing import Literal
 
 from sqlalchemy import Engine
 
+from hub.agreements.texts import Texts
 from hub.db import transaction
-from hub.errors import Tampered
 from hub.policy.clauses import Grant
-from hub.policy.mou import Mou, read_mou
+from hub.policy.mou import Mou
 from hub.policy.vocabulary import Action
 from hub.records import Record
 
@@ -44,18 +43,6 @@ class Agreement:
             return "ended"
         return "suspended" if self.suspended else "in force"
 
-    def days_left(self, now: datetime) -> int:
-        """Days that begin before it ends, today's among them."""
-        return -((now - self.mou.in_force.period[1]).days)
-
-    def ends_soon(self, now: datetime) -> bool:
-        """Whether it is in force and ends within the notice that its parties agreed on."""
-        return self.state(now) == "in force" and self.days_left(now) <= self.mou.in_force.notice_days
-
-    def review_due(self, now: datetime) -> bool:
-        """Whether the day by which its parties meant to review it is past."""
-        return self.state(now) != "ended" and now.date() > self.mou.review_by
-
 
 @dataclass(frozen=True, slots=True)
 class Area:
@@ -78,13 +65,11 @@ class Purpose:
 
 
 class Agreements:
-    """Reads agreements; safe to use from several threads. Files are parsed once each: they are known by their hash."""
+    """Reads agreements; safe to use from several threads."""
 
     def __init__(self, engine: Engine, datasets: Mapping[str, type[Record]]) -> None:
         self._engine = engine
-        self._datasets = datasets
-        self._parsed: dict[str, Mou] = {}
-        self._lock = Lock()
+        self.texts = Texts(datasets)
 
     def of(self, organisation_id: int | None) -> list[Agreement]:
         """The agreements that an organisation is a party of, by name; None: everybody's.
@@ -94,7 +79,7 @@ class Agreements:
         """
         with transaction(self._engine) as tx:
             rows = tx.rows(_AGREEMENTS, (organisation_id,))
-        return [Agreement(self._mou(sha256, source), *others) for sha256, source, *others in rows]
+        return [Agreement(self.texts.terms(sha256, source), *others) for sha256, source, *others in rows]
 
     def areas(self, organisation_id: int | None) -> list[Area]:
         """The areas of those agreements."""
@@ -117,15 +102,6 @@ class Agreements:
         for agreement in self.of(organisation_id):
             if agreement.consumer_id == organisation_id and agreement.state(now) == "in force":
                 yield from ((agreement.mou, grant) for grant in agreement.mou.grants if action in grant.actions)
-
-    def _mou(self, sha256: str, source: str) -> Mou:
-        with self._lock:
-            if sha256 not in self._parsed:
-                mou = read_mou(source.encode(), self._datasets)
-                if mou.sha256 != sha256:
-                    raise Tampered(f"The stored file of {mou.mou} version {mou.version} is not the one that was loaded.")
-                self._parsed[sha256] = mou
-            return self._parsed[sha256]
 
 
 def _purpose(word: str, granted: list[tuple[Mou, Grant]]) -> Purpose:

@@ -3,7 +3,7 @@ the scope `agreements`. A party sees its own agreements; what is other people's 
 """
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.agreements.boundaries import MAX_BYTES
+from hub.agreements.due import NOTHING, due_of
 from hub.agreements.lifecycle import PATIENCE_S, Lifecycle
 from hub.agreements.party_keys import PartyKey
 from hub.agreements.store import Actor, Version, number_of
@@ -104,20 +105,19 @@ async def draft(request: Request) -> Response:
     """Keeps an MOU file as a draft."""
     asked = await _asking(request, MAX_FILE, (YAML, "text/yaml", "application/x-yaml"))
     found = await asked.run(asked.called.lifecycle.draft, asked.actor, asked.body)
-    return _answer(asked.called, found, 201, {"Location": _address(asked.called, found)})
+    return await _answer(asked, found, 201, {"Location": _address(asked.called, found)})
 
 
 async def agreements(request: Request) -> Response:
     """Every version of the agreements that the organisation is a party of."""
     asked = await _asking(request)
-    found = await asked.run(asked.called.lifecycle.list, asked.actor)
-    return Response(orjson.dumps({"mous": [_told(asked.called, v) for v in found]}), 200, NO_STORE, JSON)
+    return Response(orjson.dumps({"mous": await asked.run(_all_told, asked)}), 200, NO_STORE, JSON)
 
 
 async def one(request: Request) -> Response:
     """How a version stands."""
     asked = await _asking(request)
-    return _answer(asked.called, await asked.run(asked.called.lifecycle.get, asked.actor, *_named(request)))
+    return await _answer(asked, await asked.run(asked.called.lifecycle.get, asked.actor, *_named(request)))
 
 
 async def part(request: Request) -> Response:
@@ -165,7 +165,7 @@ def step(model: type[_Body], take: Callable[..., Version]) -> Callable[[Request]
         asked = await _asking(request, 20_000, (JSON,))
         members = _read(model, asked.body or b"{}").model_dump()
         found = await asked.run(take, asked.called.lifecycle, asked.actor, *_named(request), **members)
-        return _answer(asked.called, found, 202 if found.state == "activating" else 200)
+        return await _answer(asked, found, 202 if found.state == "activating" else 200)
 
     return handler
 
@@ -227,11 +227,20 @@ def _address(called: Services, found: Version) -> str:
     return f"{called.settings.base_url}/mous/{found.mou}/{found.version}"
 
 
-def _answer(called: Services, found: Version, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(_told(called, found)), status, NO_STORE | (headers or {}), JSON)
+async def _answer(asked: _Asked, found: Version, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    told = await asked.run(lambda: _told(asked.called, found, asked.called.lifecycle.list(asked.actor)))
+    return Response(orjson.dumps(told), status, NO_STORE | (headers or {}), JSON)
 
 
-def _told(called: Services, found: Version) -> dict[str, Any]:
+def _all_told(asked: _Asked) -> list[dict[str, Any]]:
+    found = asked.called.lifecycle.list(asked.actor)
+    return [_told(asked.called, v, found) for v in found]
+
+
+def _told(called: Services, found: Version, all_: Sequence[Version]) -> dict[str, Any]:
+    """`all_`: every version of the agreement, from which it is seen whether its renewal is under way."""
+    now = called.clock()
+    wants = due_of(found, all_, lambda v: called.agreements.texts.terms(v.sha256, v.source), now)
     here = _address(called, found)
     links = [("self", here, JSON, "This version"), ("describedby", f"{here}/source", YAML, "Its file")]
     if found.statement is not None:
@@ -241,7 +250,7 @@ def _told(called: Services, found: Version) -> dict[str, Any]:
         "mou": found.mou,
         "version": found.version,
         "sha256": found.sha256,
-        "state": found.state_at(called.clock()),
+        "state": found.state_at(now),
         "provider": found.provider,
         "consumer": found.consumer,
         "from": instant(found.since),
@@ -250,6 +259,7 @@ def _told(called: Services, found: Version) -> dict[str, Any]:
         "document_sha256": found.document_sha256,
         "signatures": found.signatures,
         "suspended_by": found.suspended_by,
+        **(wants.told() if wants else NOTHING),
         "links": [{"rel": rel, "href": href, "type": media, "title": title} for rel, href, media, title in links],
     }
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub import __version__
+from hub.agreements.due import DUTIES
 from hub.api.agreements import PARTS, SCOPE
 from hub.api.services import READ, Services, services
 from hub.audit.search import DECISIONS
@@ -140,23 +141,26 @@ def _agreement_paths() -> dict[str, Any]:
     part = _parameter("part", "Its file, what people read, or what is signed", text | {"enum": list(PARTS)}, where="path")
     read = (200, 400, 401, 403, 404, 503)
 
-    def of(name: str, summary: str, statuses: tuple[int, ...], parameters: list[dict[str, Any]], media: str = JSON) -> dict[str, Any]:
-        return _secured(_operation(name, summary, media, statuses), SCOPE, parameters)
+    def of(
+        name: str, summary: str, statuses: tuple[int, ...], parameters: list[dict[str, Any]], media: str = JSON, body: Any = None
+    ) -> dict[str, Any]:
+        return _secured(_operation(name, summary, media, statuses, body), SCOPE, parameters)
 
     def write(name: str, summary: str, parameters: list[dict[str, Any]], *more: int, body: str = JSON) -> dict[str, Any]:
         found = of(name, summary, (200, *more, 400, 401, 403, 404, 409, 413, 415, 422, 503), parameters)
         return found | _body(body)
 
     here = "/mous/{mou}/{version}"
+    version, every = _ref("agreement"), {"type": "object", "properties": {"mous": {"type": "array", "items": _ref("agreement")}}}
     return {
         "/mous": {
-            "get": of("agreements", "Your agreements, every version", (200, 400, 401, 403, 503), []),
+            "get": of("agreements", "Your agreements, every version, and what is due of it", (200, 400, 401, 403, 503), [], body=every),
             "post": write("agreement_draft", "Keep an MOU file as a draft", [], 201, body="application/yaml"),
         },
         "/mous/boundaries/{sha256}": {
             "put": write("agreement_boundary", "Keep a boundary file that MOUs pin", [digest], 201, body=GEOJSON)
         },
-        here: {"get": of("agreement", "How a version stands", read, named)},
+        here: {"get": of("agreement", "How a version stands, and what is due of it", read, named, body=version)},
         f"{here}/diff": {"post": write("agreement_diff", "What a version would change, worked out on the records there are", named)},
         **{f"{here}/{name}": {"post": write(f"agreement_{name}", summary, named, *more)} for name, summary, *more in _STEPS},
         f"{here}/use": {
@@ -252,8 +256,11 @@ def _body(media: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {media: {"schema": {"type": "object"}}}}}
 
 
-def _operation(name: str, summary: str, media: str = "application/json", statuses: tuple[int, ...] = (200, 400)) -> dict[str, Any]:
-    good = {"description": summary, "content": {media: {"schema": {"type": "object"}}}}
+def _operation(
+    name: str, summary: str, media: str = "application/json", statuses: tuple[int, ...] = (200, 400), body: Any = None
+) -> dict[str, Any]:
+    """`body`: the schema of a good answer, where more is to be said than that it is an object."""
+    good = {"description": summary, "content": {media: {"schema": body or {"type": "object"}}}}
     return {"operationId": name, "summary": summary, "responses": {str(s): good if s < 300 else _PROBLEM for s in statuses}}
 
 
@@ -346,5 +353,36 @@ def _schemas() -> dict[str, Any]:
                 "detail": text,
                 "errors": {"type": "array", "items": error},
             },
-        }
+        },
+        "agreement": _agreement(),
     }
+
+
+def _agreement() -> dict[str, Any]:
+    """What is due of a version; the rest of it explains itself."""
+
+    def day(description: str) -> dict[str, Any]:
+        return {"type": "string", "format": "date", "nullable": True, "description": description}
+
+    duty = {"type": "string", "enum": list(DUTIES)}
+    renewal = {"version": {"type": "integer"}, "state": {"type": "string"}}
+    return {
+        "type": "object",
+        "description": "One version. Its days are UTC's, and null while it is neither in force nor suspended.",
+        "properties": {
+            "due": {"type": "array", "items": duty, "description": "What its parties should see to now: its renewal, its review."},
+            "notice_from": day("The day from which its renewal is due; null where no notice was agreed."),
+            "renew_by": day("Its last day in force: what it shares stops then, unless a new version is in force."),
+            "review_by": day("The last day for its review; it stays in force all the same."),
+            "renewal": {
+                "type": "object",
+                "nullable": True,
+                "properties": renewal,
+                "description": "The next version, proposed or further, that goes on for longer: with one, no renewal is due.",
+            },
+        },
+    }
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}

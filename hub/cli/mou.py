@@ -4,7 +4,8 @@ HTTP) or, where the operator may, on the hub itself.
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -16,10 +17,12 @@ import typer
 from ruamel.yaml import YAML
 
 from hub.agreements.document import render
+from hub.agreements.due import Due, due_of, from_told, sentences
 from hub.agreements.files import check
 from hub.agreements.lifecycle import Lifecycle
 from hub.agreements.next_version import next_version
 from hub.agreements.store import Actor
+from hub.agreements.texts import Texts
 from hub.app import registry
 from hub.cli.opened import opened
 from hub.cli.out import console, table
@@ -33,6 +36,7 @@ from hub.policy.own_tests import As, OwnTest
 from hub.policy.playing import NOON, failures, outcome
 from hub.settings import read_settings
 
+SOMETHING_DUE = 3  # 1: an error, 2: wrong usage
 commands = typer.Typer(no_args_is_help=True, help="Memoranda of understanding: written, tried, signed, in force, ended.")
 Key = Annotated[Path, typer.Option(help="Your organisation's private key for signatures (see hub party-key new).")]
 
@@ -283,23 +287,48 @@ def withdraw(mou: str, version: int, as_: AsAnybody = None) -> None:
 
 
 @commands.command("list")
-def list_versions(as_: AsAnybody = None, all_: Annotated[bool, typer.Option("--all", help="Those that ended, too.")] = False) -> None:
-    """Agreements and where they stand; those that end within their notice say so."""
+def list_versions(
+    as_: AsAnybody = None,
+    all_: Annotated[bool, typer.Option("--all", help="Those that ended, too.")] = False,
+    due: Annotated[
+        bool, typer.Option("--due", help=f"Only those of which something is due; exits {SOMETHING_DUE} if there are any.")
+    ] = False,
+) -> None:
+    """Agreements, where they stand, and what is due: the renewal of those that end within their notice, a review that is overdue."""
     now = datetime.now(UTC)
+    found = [row for row in _rows(as_, now) if row.wants and row.wants.due] if due else list(_rows(as_, now))
+    ended = ("superseded", "terminated", "withdrawn", "expired")
+    said = [[*row.cells, "; ".join(sentences(row.wants, now)) if row.wants else ""] for row in found if all_ or row.cells[2] not in ended]
+    if due and not said:
+        console.print("Nothing is due.")
+        return
+    table(["agreement", "version", "state", "gives", "receives", "ends", "due"], said)
+    if due:
+        raise typer.Exit(SOMETHING_DUE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A version as the list shows it. `wants` None: it is neither in force nor suspended."""
+
+    cells: tuple[str, ...]
+    wants: Due | None
+
+
+def _rows(as_: str | None, now: datetime) -> Iterator[_Row]:
+    """As a party by what the hub answers, else from the hub's own database."""
     if as_ is not None:
         with party(as_) as client:
-            found = [
-                (m["mou"], m["version"], m["state"], m["provider"], m["consumer"], _last_day(datetime.fromisoformat(m["until"])))
-                for m in client.get("/mous").json()["mous"]
-            ]
-    else:
-        with opened() as database:
-            life = _lifecycle(database.agreements)
-            found = [(v.mou, v.version, v.state_at(now), v.provider, v.consumer, _last_day(v.until)) for v in life.list(OPERATOR)]
-    ended = ("superseded", "terminated", "withdrawn", "expired")
-    table(
-        ["agreement", "version", "state", "gives", "receives", "ends"], [[*map(str, row)] for row in found if all_ or row[2] not in ended]
-    )
+            for m in client.get("/mous").json()["mous"]:
+                last = _last_day(datetime.fromisoformat(m["until"]))
+                yield _Row((m["mou"], str(m["version"]), m["state"], m["provider"], m["consumer"], last), from_told(m))
+        return
+    with opened() as database:
+        versions = _lifecycle(database.agreements).list(OPERATOR)
+    texts = Texts(DATASETS)
+    for v in versions:
+        wants = due_of(v, versions, lambda v: texts.terms(v.sha256, v.source), now)
+        yield _Row((v.mou, str(v.version), v.state_at(now), v.provider, v.consumer, _last_day(v.until)), wants)
 
 
 def _last_day(until: datetime) -> str:

@@ -14,7 +14,10 @@ from hub.errors import NoSuchResource
 from hub.maps.live import live_map
 from hub.policy import words
 from hub.policy.clauses import Grant
+from hub.web.reminders import Mark, marks
 from hub.web.shell import HEADERS, Pages, Visit, render, visit_of
+
+Marks = Mapping[tuple[str, int], Mark]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +27,25 @@ class Card:
     agreement: Agreement
     headline: str
     state: str
-    days_left: int
-    ends_soon: bool
-    review_due: bool
+    mark: Mark | None
     side: str
+
+    @property
+    def ends(self) -> str | None:
+        """That it ends within its notice, in words."""
+        return self.mark.ends if self.mark else None
+
+    @property
+    def renewal_due(self) -> bool:
+        return self.mark is not None and self.mark.renewal
 
 
 def overview(request: Request) -> Response:
     visit = visit_of(request)
     now, names = visit.called.clock(), _names(visit)
-    cards = [_card(visit, agreement, now, names) for agreement in visit.called.agreements.of(_whose(visit))]
-    in_force = sorted((c for c in cards if c.state == "in force"), key=lambda c: (not c.ends_soon, c.agreement.mou.mou))
+    marked = _marks(visit, now)
+    cards = [_card(visit, agreement, now, names, marked) for agreement in visit.called.agreements.of(_whose(visit))]
+    in_force = sorted((c for c in cards if c.state == "in force"), key=lambda c: (not c.renewal_due, c.ends is None, c.agreement.mou.mou))
     return render(
         request,
         "agreements.html",
@@ -42,7 +53,7 @@ def overview(request: Request) -> Response:
         everybodys=_whose(visit) is None,
         in_force=in_force,
         others=[c for c in cards if c.state != "in force"],
-        soon=sum(c.ends_soon for c in in_force),
+        soon=sum(c.renewal_due for c in in_force),
         versions=_versions(request, visit),
         day=words.day,
     )
@@ -61,13 +72,13 @@ def agreement(request: Request) -> Response:
     """One agreement in full. What is absent and what is other people's is one answer."""
     visit = visit_of(request)
     found = _of(visit, request.path_params["mou"])
-    names = _names(visit)
+    names, now = _names(visit), visit.called.clock()
     parties, contacts = words.parties(found.mou, names), found.mou.contacts
     return render(
         request,
         "agreement.html",
         visit,
-        card=_card(visit, found, visit.called.clock(), names),
+        card=_card(visit, found, now, names, _marks(visit, now)),
         mou=found.mou,
         parties=parties,
         human=found.mou.says_how_parties_work,
@@ -77,6 +88,7 @@ def agreement(request: Request) -> Response:
         asks=_asks(visit, found) if found.consumer_id == visit.person.organisation.id else [],
         period=words.in_force_words(found.mou),
         review=words.review_words(found.mou),
+        day=words.day,
         loaded_at=found.loaded_at,
         source=found.mou.source.decode(),
         mapped=any(area.mou == found.mou.mou for area in visit.called.agreements.areas(_whose(visit))),
@@ -124,18 +136,15 @@ def _names(visit: Visit) -> dict[str, str]:
     return {organisation.slug: organisation.name for organisation in visit.called.directory.organisations()}
 
 
-def _card(visit: Visit, found: Agreement, now: datetime, names: Mapping[str, str]) -> Card:
+def _marks(visit: Visit, now: datetime) -> Marks:
+    return marks(visit.called, None if _whose(visit) is None else visit.person.organisation.slug, now)
+
+
+def _card(visit: Visit, found: Agreement, now: datetime, names: Mapping[str, str], marked: Marks) -> Card:
     mine = visit.person.organisation.id
     side = {found.provider_id: "you give", found.consumer_id: "you receive"}.get(mine, "")
-    return Card(
-        found,
-        words.headline(found.mou, names),
-        found.state(now),
-        found.days_left(now),
-        found.ends_soon(now),
-        found.review_due(now),
-        side,
-    )
+    mark = marked.get((found.mou.mou, found.mou.version))
+    return Card(found, words.headline(found.mou, names), found.state(now), mark, side)
 
 
 def _explained(visit: Visit, found: Agreement, grant: Grant, names: Mapping[str, str]) -> words.Explained:

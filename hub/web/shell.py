@@ -4,7 +4,7 @@ A page is a function of the request (and of the body, for a POST) that `Pages` w
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -22,6 +22,7 @@ from hub.audit.leaf import By
 from hub.errors import Forbidden, HubError, InvalidRequest, NoSuchResource
 from hub.identity.people import Person
 from hub.identity.sessions import Session
+from hub.web.reminders import LEAD, Reminder, attention
 from hub.web.templating import TEMPLATES
 
 MAX_FORM = 64 * 1024
@@ -187,9 +188,16 @@ def check_origin(request: Request) -> None:
 
 
 def render(request: Request, template: str, visit: Visit | None = None, status: int = 200, **context: Any) -> HTMLResponse:
-    """A page. `visit` None: nobody is signed in."""
+    """A page. `visit` None: nobody is signed in. `attention`: agreements of which something is due, for whoever answers for them."""
+    context.setdefault("attention", _attention(visit) if visit else ())
     text = TEMPLATES.get_template(template).render(visit=visit, path=request.url.path, **context)
     return HTMLResponse(text, status, HEADERS)
+
+
+def _attention(visit: Visit) -> Sequence[Reminder]:
+    if LEAD not in visit.roles or visit.session.locked or visit.session.method == "recovery-code":
+        return ()
+    return attention(visit.called, visit.person.organisation.slug, visit.called.clock())
 
 
 def go(to: str) -> Response:
@@ -203,7 +211,7 @@ def error_page(request: Request, status: int, title: str, detail: str, headers: 
         visit = visitor(request)
     except HubError:
         visit = None
-    page = render(request, "error.html", visit, status, title=title, detail=detail, problems=())
+    page = render(request, "error.html", visit, status, title=title, detail=detail, problems=(), attention=())
     page.headers.update(headers or {})
     return page
 

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,8 @@ def _agree(world: World, folder: Path) -> None:
     jurisdictions = {"downtown": {"file": "downtown.geojson", "sha256": sha256(content).hexdigest()}}
     world.mou(folder, "MOU-HEALTH", "police", "health", grants, title="Injury prevention downtown", jurisdictions=jurisdictions)
     daily = {"category": "clear", "occurred_at": {"round_to": "P1D"}, "place": {"grid_m": 2000}}
-    world.mou(folder, "MOU-HOUSING", "police", "housing", [grant("homes", ["tenancy"], [_of("theft")], fields=daily)], title="Safe homes")
+    homes = grant("homes", ["tenancy"], [_of("theft")], fields=daily)
+    world.mou(folder, "MOU-HOUSING", "police", "housing", [homes], title="Safe homes", review_by=date(2026, 1, 1))  # long overdue
 
 
 def _inside() -> dict[str, Any]:

@@ -56,6 +56,11 @@ def _map_with_all_open(page: Page, scene: Scene) -> None:
     _everything_open(page, scene)
 
 
+def _called_upon(page: Page, scene: Scene) -> None:
+    page.get_by_role("link", name="1 agreement needs your attention").click()
+    expect(page.get_by_role("heading", name="1 agreement needs your attention")).to_be_in_viewport()
+
+
 def _record(page: Page, scene: Scene) -> None:
     _drawn(page, scene)
     page.locator("#map-list button").first.click()
@@ -171,6 +176,7 @@ STATES = (
     State("/home", "analyst", "What you can do here", "analyst@health"),
     State("/home", "auditor", "What you can do here", "auditor@watch"),
     State("/home", "agreement-lead", "What you can do here", "lead@police"),
+    State("/home", "called-upon", "What you can do here", "lead@police", then=_called_upon),
     State("/home", "integrator-and-operator", "What you can do here", "integrator@police"),
     State("/map", "records", "Incidents shared with you", "analyst@health", MAP, _map_with_all_open, "prevention"),
     State("/map", "one-record", "Incidents shared with you", "analyst@health", MAP, _record, "prevention"),
