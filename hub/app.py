@@ -19,7 +19,8 @@ from hub.agreements.document import render
 from hub.agreements.in_force import Agreements
 from hub.agreements.lifecycle import Lifecycle, Render
 from hub.agreements.party_keys import PartyKeys
-from hub.api import agreements, audit, collections, health, imports, maps, oauth, openapi, problems, publish
+from hub.agreements.recalls import Recalls
+from hub.api import agreements, audit, collections, duties, health, imports, maps, oauth, openapi, problems, publish
 from hub.api.services import Services, Shared
 from hub.audit.failures import Failures
 from hub.audit.leaf import By
@@ -146,6 +147,7 @@ def assemble(
         agreements=Agreements(database.reader, DATASETS),
         lifecycle=Lifecycle(database.agreements, DATASETS, document, clock, registry(settings)),
         party_keys=PartyKeys(database.agreements, clock),
+        recalls=Recalls(database.agreements, {dataset.number: name for name, dataset in DATASETS.items()}, clock),
         maps=SharedMaps(database.writer),
         publisher=_publishers(database.writer),
         ready=_readiness(database, keyring),
@@ -207,7 +209,7 @@ def application(called: Services, close: Callable[[], None], chores: Callable[[]
     app.state.services = called
     app.add_middleware(problems.Defects)
     app.add_middleware(RequestLog)
-    for module in (health, oauth, collections, maps, publish, imports, agreements, audit, openapi):
+    for module in (health, oauth, collections, maps, publish, imports, agreements, duties, audit, openapi):
         app.include_router(module.router())
     for router in web.routers():
         app.include_router(router)

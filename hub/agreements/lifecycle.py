@@ -17,6 +17,7 @@ from hub.agreements.activation import Activation
 from hub.agreements.boundaries import MAX_BYTES, area_of
 from hub.agreements.effect import basis, effect
 from hub.agreements.files import refuse
+from hub.agreements.recalls import recall_all
 from hub.agreements.rules import keep_areas
 from hub.agreements.statement import statement
 from hub.agreements.store import OPEN, Actor, Version, areas_of, document_of, find, log_step, read, step, versions
@@ -261,12 +262,13 @@ class Lifecycle:
             return self._done(tx, actor, found, "resumed")
 
     def terminate(self, actor: Actor, mou: str, version: int, reason: str) -> Version:
-        """Ends it for good."""
+        """Ends it for good; what it gave under a duty is recalled."""
         with transaction(self._engine) as tx:
             found = self._open(tx, actor, mou, version, "terminate", "active", "suspended")
             step(tx, found, "terminated", self._clock(), suspended_by=None)
             self.activation.order_sweep(tx, found.id)
             _raise_epoch(tx)
+            recall_all(tx, found.consumer_id, found.provider_id, found.mou, self._clock())
             ended = self._done(tx, actor, found, "terminated", reason=reason)
         self.activation.sweep(found.id, PATIENCE_S)
         return ended

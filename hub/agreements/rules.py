@@ -9,6 +9,7 @@ import shapely
 from hub.db import Transaction
 from hub.policy.clauses import Clause, Grant, Refusal
 from hub.policy.conditions import Condition, Within
+from hub.policy.duties import Owed
 from hub.policy.mou import Mou
 from hub.policy.refused import COARSEST_M, refused_area
 from hub.policy.treatments import WITHHOLD
@@ -63,8 +64,8 @@ def _insert_grant(tx: Transaction, mou_id: int, grant: Grant, dataset: type[Reco
     fields = {name: str(t) for name, t in grant.fields.items() if t != WITHHOLD}
     spans = [None if s is None else int(s.total_seconds()) for s in (grant.occurred.lookback, grant.occurred.embargo)]
     number: int = tx.rows(
-        "insert into hub.grants (mou_id, name, dataset, purposes, actions, fields, lookback_s, embargo_s, case_required) "
-        "values (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s) returning id",
+        "insert into hub.grants (mou_id, name, dataset, purposes, actions, fields, lookback_s, embargo_s, case_required, duties)"
+        " values (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s::jsonb) returning id",
         (
             mou_id,
             grant.id,
@@ -74,6 +75,7 @@ def _insert_grant(tx: Transaction, mou_id: int, grant: Grant, dataset: type[Reco
             orjson.dumps(fields).decode(),
             *spans,
             grant.needs_case,
+            None if grant.duties is None else orjson.dumps(Owed.of(grant.duties).kept()).decode(),
         ),
     )[0][0]
     return number

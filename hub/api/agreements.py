@@ -34,36 +34,38 @@ YAML, JSON, PDF = "application/yaml", "application/json", "application/pdf"
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """What a request sends, as JSON; an unknown member is an error."""
+
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
-B = TypeVar("B", bound=_Body)
+B = TypeVar("B", bound=Body)
 
 
-class Nothing(_Body):
+class Nothing(Body):
     """No members."""
 
 
-class Signed(_Body):
+class Signed(Body):
     """A detached JWS over the statement of the version."""
 
     signature: Annotated[str, StringConstraints(min_length=1, max_length=8_192)]
 
 
-class Acknowledged(_Body):
+class Acknowledged(Body):
     """The SHA-256 of the effect diff that the provider has looked at."""
 
     diff_sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
-class Reason(_Body):
+class Reason(Body):
     """Why; the other party reads it in the log."""
 
     reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
-class OfferedKey(_Body):
+class OfferedKey(Body):
     """A public key (JWK as text, or PEM), and a detached JWS by it over the offer."""
 
     public_key: Annotated[str, StringConstraints(min_length=1, max_length=8_192)]
@@ -71,7 +73,7 @@ class OfferedKey(_Body):
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """An authorised request."""
 
     called: Services
@@ -95,7 +97,7 @@ class _Asked:
 
 async def boundary(request: Request) -> Response:
     """Keeps a boundary file under its SHA-256."""
-    asked = await _asking(request, MAX_BYTES, ("application/geo+json", JSON))
+    asked = await asking(request, MAX_BYTES, ("application/geo+json", JSON))
     digest = request.path_params["sha256"]
     added = await asked.run(asked.called.lifecycle.keep_boundary, asked.actor, digest, asked.body)
     return Response(orjson.dumps({"sha256": digest}), 201 if added else 200, NO_STORE, JSON)
@@ -103,26 +105,26 @@ async def boundary(request: Request) -> Response:
 
 async def draft(request: Request) -> Response:
     """Keeps an MOU file as a draft."""
-    asked = await _asking(request, MAX_FILE, (YAML, "text/yaml", "application/x-yaml"))
+    asked = await asking(request, MAX_FILE, (YAML, "text/yaml", "application/x-yaml"))
     found = await asked.run(asked.called.lifecycle.draft, asked.actor, asked.body)
     return await _answer(asked, found, 201, {"Location": _address(asked.called, found)})
 
 
 async def agreements(request: Request) -> Response:
     """Every version of the agreements that the organisation is a party of."""
-    asked = await _asking(request)
+    asked = await asking(request)
     return Response(orjson.dumps({"mous": await asked.run(_all_told, asked)}), 200, NO_STORE, JSON)
 
 
 async def one(request: Request) -> Response:
     """How a version stands."""
-    asked = await _asking(request)
+    asked = await asking(request)
     return await _answer(asked, await asked.run(asked.called.lifecycle.get, asked.actor, *_named(request)))
 
 
 async def part(request: Request) -> Response:
     """A version's file, its document, or the statement that is signed."""
-    asked = await _asking(request)
+    asked = await asking(request)
     wanted = request.path_params["part"]
     if wanted not in PARTS:
         raise NoSuchResource(f"A version has the parts {', '.join(PARTS)}.")
@@ -139,8 +141,8 @@ PARTS: dict[str, tuple[str, Callable[[Lifecycle, Actor, str, int], bytes]]] = {
 
 async def diff(request: Request) -> Response:
     """What a version would change, worked out now. `Content-Digest` (RFC 9530) has the SHA-256 that activation asks for."""
-    asked = await _asking(request, 1_000, (JSON,))
-    _read(Nothing, asked.body or b"{}")
+    asked = await asking(request, 1_000, (JSON,))
+    members_of(Nothing, asked.body or b"{}")
     body = await asked.run(asked.called.lifecycle.diff, asked.actor, *_named(request))
     digest = b64encode(sha256(body).digest()).decode()
     return Response(body, 200, NO_STORE | {"Content-Digest": f"sha-256=:{digest}:"}, JSON)
@@ -148,7 +150,7 @@ async def diff(request: Request) -> Response:
 
 async def use(request: Request) -> Response:
     """What was read under a version, from the log, and a narrower version as a diff; `datetime`: the period, the last year unless said."""
-    asked = await _asking(request, parameters=("datetime",))
+    asked = await asking(request, parameters=("datetime",))
     until = asked.called.clock()
     since = until - timedelta(days=365)
     if (given := request.query_params.get("datetime")) is not None:
@@ -158,12 +160,12 @@ async def use(request: Request) -> Response:
     return Response(orjson.dumps(await asked.run(asked.called.lifecycle.use, *named)), 200, NO_STORE, JSON)
 
 
-def step(model: type[_Body], take: Callable[..., Version]) -> Callable[[Request], Any]:
+def step(model: type[Body], take: Callable[..., Version]) -> Callable[[Request], Any]:
     """A handler of one step: `take(lifecycle, actor, mou, version, **members of the body)`."""
 
     async def handler(request: Request) -> Response:
-        asked = await _asking(request, 20_000, (JSON,))
-        members = _read(model, asked.body or b"{}").model_dump()
+        asked = await asking(request, 20_000, (JSON,))
+        members = members_of(model, asked.body or b"{}").model_dump()
         found = await asked.run(take, asked.called.lifecycle, asked.actor, *_named(request), **members)
         return await _answer(asked, found, 202 if found.state == "activating" else 200)
 
@@ -178,44 +180,46 @@ def _activate(lifecycle: Lifecycle, actor: Actor, mou: str, version: int, diff_s
 
 async def party_keys(request: Request) -> Response:
     """The organisation's keys for signatures."""
-    asked = await _asking(request)
+    asked = await asking(request)
     found = await asked.run(asked.called.party_keys.list, asked.actor)
     return Response(orjson.dumps({"keys": [_key(k) for k in found]}), 200, NO_STORE, JSON)
 
 
 async def offer_key(request: Request) -> Response:
     """Offers a key for signatures; an operator confirms it."""
-    asked = await _asking(request, 20_000, (JSON,))
-    given = _read(OfferedKey, asked.body)
+    asked = await asking(request, 20_000, (JSON,))
+    given = members_of(OfferedKey, asked.body)
     return _key_answer(await asked.run(asked.called.party_keys.offer, asked.actor, given.public_key, given.proof), 201)
 
 
 async def revoke_key(request: Request) -> Response:
     """Revokes a key of one's own: it signs nothing any more."""
-    asked = await _asking(request, 1_000, (JSON,))
-    _read(Nothing, asked.body or b"{}")
+    asked = await asking(request, 1_000, (JSON,))
+    members_of(Nothing, asked.body or b"{}")
     return _key_answer(await asked.run(asked.called.party_keys.revoke, asked.actor, request.path_params["kid"]), 200)
 
 
-async def _asking(request: Request, most: int = 0, media: tuple[str, ...] = (), parameters: tuple[str, ...] = ()) -> _Asked:
+async def asking(request: Request, most: int = 0, media: tuple[str, ...] = (), parameters: tuple[str, ...] = ()) -> Asked:
+    """The request of a party's program, authorised; its body, up to `most` bytes, where it may have one."""
     called = services(request)
     token, by = await run_in_threadpool(authorise, request, SCOPE)
     only(request, parameters)
     if not media:
-        return _Asked(called, token, by, b"")
+        return Asked(called, token, by, b"")
     check_encoding(request)
     body = await read_body(request, most)
     given = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if body and given not in media:
         raise WrongMediaType(f"This takes {' or '.join(media[:2])}.", field="Content-Type")
-    return _Asked(called, token, by, body)
+    return Asked(called, token, by, body)
 
 
 def _named(request: Request) -> tuple[str, int]:
     return request.path_params["mou"], number_of(request.path_params["version"])
 
 
-def _read(model: type[B], body: bytes) -> B:
+def members_of(model: type[B], body: bytes) -> B:
+    """Raises InvalidRequest: the body is not what `model` takes; each thing wrong is named."""
     try:
         return model.model_validate(json_of(body))
     except ValidationError as error:
@@ -227,12 +231,12 @@ def _address(called: Services, found: Version) -> str:
     return f"{called.settings.base_url}/mous/{found.mou}/{found.version}"
 
 
-async def _answer(asked: _Asked, found: Version, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+async def _answer(asked: Asked, found: Version, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     told = await asked.run(lambda: _told(asked.called, found, asked.called.lifecycle.list(asked.actor)))
     return Response(orjson.dumps(told), status, NO_STORE | (headers or {}), JSON)
 
 
-def _all_told(asked: _Asked) -> list[dict[str, Any]]:
+def _all_told(asked: Asked) -> list[dict[str, Any]]:
     found = asked.called.lifecycle.list(asked.actor)
     return [_told(asked.called, v, found) for v in found]
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.api.openapi import GEOJSON
+from hub.api.openapi_parts import GEOJSON
 from hub.api.parameters import only, page_query, record_id
 from hub.api.services import READ, Shared, authorise, reader_of, refusals_logged, services
 from hub.audit.leaf import instant

@@ -23,6 +23,7 @@ from hub.sharing.publish import Finish, Published, Publisher
 from hub.sharing.replies import Once, Reply
 
 T = TypeVar("T")
+GOING = ("withdrawal", "erasure")  # why a record goes
 _KEY = re.compile(r'"([\x20\x21\x23-\x5b\x5d-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 _TAGS = re.compile(r'(?:\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
 
@@ -77,14 +78,17 @@ async def replace(request: Request) -> Response:
 
 
 async def withdraw(request: Request) -> Response:
-    """Takes a record of one's own back, at the revision that If-Match names."""
+    """Takes a record of one's own back, at the revision that If-Match names. `recall`: as what those are told who hold it under a duty."""
     write = await writing(request)
     revisions = expected_revisions(request)
-    body = await _body(request, write, ())
+    kind = request.query_params.get("recall", GOING[0])
+    if kind not in GOING:
+        raise InvalidRequest(f"recall is {' or '.join(GOING)}.", field="recall")
+    body = await _body(request, write, (), ("recall",))
 
     def run(finish: Finish | None) -> Published:
         with _absence_logged(write, "withdraw"):
-            return write.shared.publishing.withdraw(write.publisher, record_id(request.path_params["id"]), revisions, finish)
+            return write.shared.publishing.withdraw(write.publisher, record_id(request.path_params["id"]), revisions, finish, kind)
 
     return await answered(request, write, body, run, _reply)
 
@@ -165,8 +169,8 @@ def _receipt(published: Published) -> dict[str, object]:
     }
 
 
-async def _body(request: Request, write: Writing, media_types: Sequence[str]) -> bytes:
-    only(request, ())
+async def _body(request: Request, write: Writing, media_types: Sequence[str], parameters: tuple[str, ...] = ()) -> bytes:
+    only(request, parameters)
     check_encoding(request)
     given = request.headers.get("content-type", "")
     if media_types and given.split(";")[0].strip().lower() not in media_types:

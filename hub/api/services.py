@@ -12,6 +12,7 @@ from starlette.requests import Request
 from hub.agreements.in_force import Agreements
 from hub.agreements.lifecycle import Lifecycle
 from hub.agreements.party_keys import PartyKeys
+from hub.agreements.recalls import Recalls
 from hub.audit.failures import Failures
 from hub.audit.leaf import By, Event, event_id
 from hub.audit.log import Log
@@ -67,6 +68,7 @@ class Services:
     agreements: Agreements
     lifecycle: Lifecycle
     party_keys: PartyKeys
+    recalls: Recalls
     maps: SharedMaps
     publisher: Callable[[AccessToken, By], Publisher]
     ready: Callable[[], None]

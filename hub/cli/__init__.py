@@ -16,7 +16,7 @@ from hub.api.parameters import bbox
 from hub.app import addresses_of, prepare
 from hub.audit.leaf import By, Event, event_id, revision_count
 from hub.audit.log import Log, Search
-from hub.cli import imports, mapping, mou, party_key, person
+from hub.cli import duty, imports, mapping, mou, party_key, person
 from hub.cli.opened import opened
 from hub.cli.out import console, table
 from hub.cli.publish import publish
@@ -38,6 +38,7 @@ for name, group in (
     ("client", client),
     ("mou", mou.commands),
     ("party-key", party_key.commands),
+    ("duty", duty.commands),
     ("audit", audit),
     ("imports", imports.commands),
     ("mapping", mapping.commands),

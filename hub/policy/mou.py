@@ -189,7 +189,6 @@ def unbuilt(mou: Mou) -> list[Problem]:
         if word in UNBUILT
     ]
     for n, grant in enumerate(mou.grants):
-        found += [Problem(f"grants[{n}].duties", "the hub can't follow duties yet")] if grant.duties else []
         found += [Problem(f"grants[{n}].aggregates", "the hub can't give aggregates yet")] if grant.aggregates else []
     return found
 

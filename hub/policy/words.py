@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
-from hub.policy.clauses import Grant, Refusal, Window
+from hub.policy.clauses import Duties, Grant, Refusal, Window
 from hub.policy.conditions import AtLeast, AtMost, Condition, OneOf, Within
 from hub.policy.mou import Mou
 from hub.policy.treatments import CLEAR, WITHHOLD, Treatment
@@ -41,6 +41,10 @@ ACTION_WORDS: dict[Action, tuple[str, str]] = {  # in the sentence, and in full
     "subscribe": ("subscribe to", "be told of new ones (this hub does not do that yet)"),
     "match": ("match values against", "ask whether a value they know occurs in them (this hub does not do that yet)"),
 }
+REFRAIN_WORDS = {
+    "NOREUSE": "It is used for the purpose that it was given for, and for no other.",
+    "NORELINK": "It is not linked with other data to find out who somebody is.",
+}
 GRID_WORDS = {100: "100 m", 500: "500 m", 2000: "2 km"}
 STEP_WORDS = {timedelta(hours=1): "hour", timedelta(days=1): "day"}
 DAYS_OF_A_YEAR = 365.25
@@ -65,6 +69,7 @@ class Explained:
     purposes: str
     actions: tuple[str, ...]
     case: str
+    owed: tuple[str, ...]
     shown: tuple[Shown, ...]
     withheld: tuple[str, ...]
 
@@ -81,6 +86,7 @@ def explain(mou: Mou, grant: Grant, names: Mapping[str, str], dataset: type[Reco
         purposes=f"Only for {_purposes(grant)}. A reader says for which before anything is shown, and the log keeps it.",
         actions=tuple(ACTION_WORDS[a][1] for a in grant.actions),
         case=case_words(grant),
+        owed=owed_words(grant.duties, parties(mou, names)[0]),
         shown=tuple(Shown(f.name, field_words(f.name), treatment_words(f, grant.treatment(f.name))) for f in released),
         withheld=tuple(field_words(f.name) for f in dataset.fields if f not in released),
     )
@@ -125,7 +131,7 @@ def lines(mou: Mou, names: Mapping[str, str], datasets: Mapping[str, type[Record
     for grant in mou.grants:
         said = explain(mou, grant, names, datasets[grant.dataset])
         yield from ("", f"# {grant.id}", said.summary, *(f"- {r}" for r in said.records), said.period, said.purposes)
-        yield from (*(f"- {a}" for a in said.actions), said.case)
+        yield from (*(f"- {a}" for a in said.actions), said.case, *said.owed)
         yield from (f"{s.words} ({s.field}): {s.how}" for s in said.shown)
         yield f"withheld: {', '.join(said.withheld)}"
     for refusal in mou.refuse:
@@ -218,6 +224,19 @@ def case_words(grant: Grant) -> str:
     if grant.needs_case:
         return "Only with the reference of the case that the reader works on; the log keeps it."
     return "No case reference is needed; one that is given is kept in the log."
+
+
+def owed_words(duties: Duties | None, provider: str) -> tuple[str, ...]:
+    """What a recipient owes for what it is given, each a sentence."""
+    if duties is None:
+        return ("It asks for no duties of whoever is given them.",)
+    kept = "is kept as long as its recipient needs it" if duties.retain is None else f"is deleted {span(duties.retain)} after it was given"
+    return (
+        f"What is given {kept}. It is not passed on to anybody else.",
+        *(REFRAIN_WORDS[word] for word in duties.refrain),
+        f"When {provider} corrects a record or takes it back, the recipient does the same with its copy and says so within"
+        f" {span(duties.acknowledge)}.",
+    )
 
 
 def span(length: timedelta) -> str:

@@ -18,6 +18,7 @@ from hub.db import Transaction
 from hub.policy import treatments
 from hub.policy.treatments import CLEAR, WITHHOLD, Treatment
 from hub.records import Field, Record
+from hub.sharing.deliveries import Delivery, Given, deliveries, keep, member
 from hub.sharing.live import LiveRefusal, Policy
 from hub.sharing.paths import Query
 from hub.sharing.reader import Reader
@@ -47,10 +48,11 @@ def row(values: tuple[Any, ...]) -> Row:
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """An access about to be logged. `extent` is west, south, east, north for the log's index."""
+    """An access about to be logged. `recipient`: the organisation that asks; `extent`: west, south, east, north for the log's index."""
 
     event: Event
-    extent: Sequence[float] | None
+    recipient: int
+    extent: Sequence[float] | None = None
 
     def absent(self) -> "Disclosure":
         return replace(self, event=replace(self.event, decision="absent"))
@@ -74,7 +76,7 @@ class Writer:
         return self._area_event(reader, query, {"as": "map"}, at)
 
     def item_event(self, reader: Reader, record: UUID, at: datetime) -> Disclosure:
-        return Disclosure(self._event(reader, {}, {"id": [str(record)]}, at), None)
+        return Disclosure(self._event(reader, {}, {"id": [str(record)]}, at), reader.organisation)
 
     def _area_event(self, reader: Reader, query: Query, asked: dict[str, Any], at: datetime) -> Disclosure:
         if query.box:
@@ -85,7 +87,7 @@ class Writer:
             asked["until"] = instant(query.until)
         crosses = query.box is not None and query.box.west > query.box.east
         extent = (-180.0, query.box.south, 180.0, query.box.north) if query.box and crosses else query.box
-        return Disclosure(self._event(reader, asked, {n: list(v) for n, v in query.values.items()}, at), extent)
+        return Disclosure(self._event(reader, asked, {n: list(v) for n, v in query.values.items()}, at), reader.organisation, extent)
 
     def _event(self, reader: Reader, asked: dict[str, Any], literals: Mapping[str, list[str | int]], at: datetime) -> Event:
         event = event_id(at, self._random(10))
@@ -96,12 +98,15 @@ class Writer:
             asked["hash"] = "hmac:" + self._keyring.mac("literals", HUB, text).hex()
         return Event(event, reader.action, at, reader.by, "permit", reader.purpose, reader.case, dataset=self._name, asked=asked)
 
-    def log(self, tx: Transaction, disclosure: Disclosure, policy: Policy, shares: Sequence[Share] = ()) -> None:
-        """Appends one leaf per owner and commits.
+    def log(
+        self, tx: Transaction, disclosure: Disclosure, policy: Policy, shares: Sequence[Share] = (), given: Sequence[Delivery] = ()
+    ) -> None:
+        """Keeps what was `given` under a duty, appends one leaf per owner and commits.
 
         Raises:
             PolicyChanged: `policy`, under which the shares were decided, no longer holds; nothing was logged and nothing may be shown.
         """
+        keep(tx, disclosure.event, disclosure.recipient, self._dataset.number, given)
         append(tx, disclosure.event, shares, epoch=policy.epoch, extent=disclosure.extent, then="; commit")
 
     def shares(self, policy: Policy, rows: Sequence[Row]) -> list[Share]:
@@ -114,16 +119,24 @@ class Writer:
             found.append(Share(policy.names[provider], cited(policy, sets), [r.revision_no for r in own], more))
         return found
 
-    def features(self, policy: Policy, shape: Shape, rows: Sequence[Row]) -> list[str]:
-        """The features of rows whose leaves are committed, sealed fields opened where a grant releases them.
+    def given(self, policy: Policy, rows: Sequence[Row]) -> list[Delivery]:
+        """What is to be kept of records that are shown whole, under grants with duties."""
+        shown = {clauses: dict(_shown(policy, clauses)) for clauses in {r.clauses for r in rows}}
+        return deliveries(policy, (Given(r.provider, r.id, r.clauses) for r in rows), shown)
+
+    def features(self, policy: Policy, shape: Shape, rows: Sequence[Row], at: datetime) -> list[str]:
+        """The features of rows whose leaves are committed, sealed fields opened where a grant releases them, with what is owed for them
+        since `at`.
 
         Raises:
             Tampered: a ciphertext does not verify.
         """
-        tails = {provider: f'"provider":"{policy.names[provider]}"}}' for provider in {r.provider for r in rows}}
+        ends = {(r.provider, r.clauses) for r in rows}
+        tails = {(p, clauses): f'"provider":"{policy.names[p]}"}}{member(policy, clauses, at)}' for p, clauses in ends}
         if not shape.sealed:
-            return [f"{r.head}{tails[r.provider]}}}" for r in rows]
-        return [self._opened(r.head, tails[r.provider], values) for r, values in zip(rows, self._open(policy, shape, rows), strict=True)]
+            return [f"{r.head}{tails[r.provider, r.clauses]}}}" for r in rows]
+        opened = self._open(policy, shape, rows)
+        return [self._opened(r.head, tails[r.provider, r.clauses], values) for r, values in zip(rows, opened, strict=True)]
 
     def _open(self, policy: Policy, shape: Shape, rows: Sequence[Row]) -> list[dict[str, str]]:
         """For each row the JSON values of its sealed fields that are released."""
@@ -180,9 +193,13 @@ def _treatments(policy: Policy, sets: set[tuple[int, ...]]) -> dict[str, str]:
     """For each field the treatments in which it was shown: the finest that each record's own clauses give."""
     shown: dict[str, set[str]] = {}
     for clauses in sets:
-        for name, treatment in policy.remember(("finest", *clauses), partial(_released, policy, clauses)):
+        for name, treatment in _shown(policy, clauses):
             shown.setdefault(name, set()).add(treatment)
     return told(shown)
+
+
+def _shown(policy: Policy, clauses: tuple[int, ...]) -> list[tuple[str, str]]:
+    return policy.remember(("finest", *clauses), partial(_released, policy, clauses))
 
 
 def told(shown: Mapping[str, Iterable[str]]) -> dict[str, str]:

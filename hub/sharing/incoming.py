@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from hub.geo import Point, finest
 from hub.records import Record
+from hub.sharing.recalled import FIELD_MAC
 from hub.tables import clear_fields, sealed_fields
 
 
@@ -37,6 +38,19 @@ def incoming(record: Record, external_id: str | None = None) -> Incoming:
     sealed = {number: (cls, _written(value)) for name, number, cls in sealed_marks if (value := values[name]) is not None}
     content = orjson.dumps({**clear, **{str(n): text.decode() for n, (_, text) in sealed.items()}}, option=orjson.OPT_SORT_KEYS)
     return Incoming(clear["external_id"], clear, sealed, finest(*values[place_name]), content)
+
+
+def mac_of(record: Incoming, dataset: type[Record], mac: Callable[[str, bytes], bytes]) -> bytes:
+    """The MAC of all of a record, and, 8 bytes each, those of its sealed fields: they tell whether a field changed from one revision of
+    the record to the next, and, bound to its external id, nothing about other records. `mac` takes a label and data.
+    """
+    fields = (record.sealed.get(f.number) for f in sealed_fields(dataset))
+    own = record.external_id.encode() + b"\0"
+    parts = [
+        bytes(FIELD_MAC) if given is None else mac("field", own + f.number.to_bytes(2, "big") + given[1])[:FIELD_MAC]
+        for f, given in zip(sealed_fields(dataset), fields, strict=True)
+    ]
+    return mac("content", record.content) + b"".join(parts)
 
 
 @cache

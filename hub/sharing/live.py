@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from hub.db import Transaction
+from hub.policy.duties import Owed
 from hub.policy.treatments import WITHHOLD, Treatment
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class LiveGrant:
     """One grant as the database holds it. `since` ≤ now < `until` is when its MOU is in force; `case_required`: it holds only for
-    requests with a case reference.
+    requests with a case reference; `duties`: what its recipient owes for what it gives.
     """
 
     id: int
@@ -39,6 +40,7 @@ class LiveGrant:
     since: datetime
     until: datetime
     case_required: bool = False
+    duties: Owed | None = None
 
     def covers(self, recipient: int, purpose: str, action: str, dataset: int) -> bool:
         """Whether this grant is for that organisation, purpose, action and dataset."""
@@ -148,9 +150,8 @@ def _read(tx: Transaction, epoch: int, table: str) -> Policy:
 
 
 def _grant(row: tuple[Any, ...]) -> LiveGrant:
-    (number, name, dataset, provider, recipient, purposes, actions, fields, lookback, embargo, mou, version, digest, since, until, case) = (
-        row
-    )
+    number, name, dataset, provider, recipient, purposes, actions, fields, lookback, embargo, mou, version, digest, *more = row
+    since, until, case, duties = more
     return LiveGrant(
         number,
         name,
@@ -168,6 +169,7 @@ def _grant(row: tuple[Any, ...]) -> LiveGrant:
         since,
         until,
         case,
+        None if duties is None else Owed.read(duties),
     )
 
 

@@ -17,6 +17,7 @@ import orjson
 from hub.audit.leaf import Share, instant
 from hub.geo import FINEST_M, Cell, CellRange, Point, snap
 from hub.policy.treatments import WITHHOLD, Treatment
+from hub.sharing.deliveries import Delivery, Given, deliveries
 from hub.sharing.disclosure import cited, finest, told
 from hub.sharing.live import LiveGrant, Policy
 
@@ -60,6 +61,7 @@ class Overview:
 
     json: bytes
     shares: Sequence[Share]
+    given: Sequence[Delivery] = ()
 
 
 def spots(rows: Iterable[tuple[Any, ...]]) -> list[Spot]:
@@ -97,7 +99,9 @@ def of_records(policy: Policy, found: Sequence[Spot], at: datetime) -> Overview:
         sets = {s.clauses for s in own}
         more = {"fields": told({name: _words(policy, sets, name) for name in ("place", *_FIELDS)})}
         shares.append(Share(policy.names[provider], cited(policy, sets), [s.revision_no for s in own], more))
-    return Overview(orjson.dumps(answer, option=orjson.OPT_UTC_Z), shares)
+    shown = {c: {n: ",".join(t) for n in ("place", *_FIELDS) if (t := _words(policy, [c], n))} for c in {s.clauses for s in found}}
+    given = deliveries(policy, (Given(s.provider, s.id, s.clauses) for s in found), shown)
+    return Overview(orjson.dumps(answer, option=orjson.OPT_UTC_Z), shares, given)
 
 
 def of_counts(policy: Policy, found: Sequence[Count], form: str, at: datetime) -> Overview:

@@ -25,7 +25,8 @@ from hub.db import Transaction, transaction
 from hub.errors import Conflict, InvalidRecord, NotAuthenticated, NotShared, PreconditionFailed, Problem
 from hub.geo import Box
 from hub.records import Record
-from hub.sharing.incoming import Incoming, Revision, columns, incoming
+from hub.sharing.incoming import Incoming, Revision, columns, incoming, mac_of
+from hub.sharing.recalled import CONTENT_MAC
 from hub.sharing.stored import store_parameters
 
 RETRIES = 5
@@ -134,8 +135,16 @@ class Publishing:
 
         return self.store(publisher, batch, {"records": 1}, check=still, finish=finish)
 
-    def withdraw(self, publisher: Publisher, record_id: UUID, revisions: Collection[int] | None, finish: Finish | None = None) -> Published:
-        """Takes a record back: nobody is shown it any more; a tombstone is its next revision. As for `replace`.
+    def withdraw(
+        self,
+        publisher: Publisher,
+        record_id: UUID,
+        revisions: Collection[int] | None,
+        finish: Finish | None = None,
+        kind: str = "withdrawal",
+    ) -> Published:
+        """Takes a record back: nobody is shown it any more; a tombstone is its next revision. Whoever was given it under a duty is told
+        that it is recalled, as `kind` (withdrawal or erasure). As for `replace`.
 
         Raises:
             NotShared, PreconditionFailed, Conflict, Unavailable
@@ -146,9 +155,9 @@ class Publishing:
             try:
                 with transaction(self.engine) as tx:
                     self.admit(tx, publisher, "begin; ")
-                    arguments = (publisher.number, str(record_id), known.rev)
-                    ((number,),) = tx.rows(f"select hub.{self.name}_withdraw(%s, %s::uuid, %s)", arguments)
-                    event = self.event("withdraw", publisher, {"records": 1})
+                    arguments = (publisher.number, str(record_id), known.rev, kind)
+                    ((number,),) = tx.rows(f"select hub.{self.name}_withdraw(%s, %s::uuid, %s, %s)", arguments)
+                    event = self.event("withdraw", publisher, {"records": 1} | ({} if kind == "withdrawal" else {"recall": kind}))
                     leaf = append(tx, event, [Share(publisher.slug, (), [number])])[0]
                     receipt = Receipt(external_id, record_id, known.rev + 1, number, "withdrawn")
                     return _committed(tx, Published(event.id, leaf.hash.hex(), [receipt]), finish)
@@ -172,7 +181,7 @@ class Publishing:
         Raises:
             Conflict, PreconditionFailed, Unavailable
         """
-        macs = [self.keyring.mac("content", publisher.uid, record.content) for record in batch]
+        macs = self._macs(publisher, batch)
         for attempt in range(RETRIES):
             try:
                 if attempt == 0:
@@ -196,11 +205,17 @@ class Publishing:
 
     def outcomes(self, publisher: Publisher, batch: Sequence[Incoming]) -> list[str]:
         """What would become of `batch`; nothing is stored."""
-        macs = [self.keyring.mac("content", publisher.uid, record.content) for record in batch]
+        macs = self._macs(publisher, batch)
         with transaction(self.engine) as tx:
             self.admit(tx, publisher)
             known = self._known(tx, publisher, batch)
         return [outcome for outcome, _ in self._planned(known, batch, macs)[1]]
+
+    def _macs(self, publisher: Publisher, batch: Sequence[Incoming]) -> list[bytes]:
+        def mac(label: str, data: bytes) -> bytes:
+            return self.keyring.mac(label, publisher.uid, data)
+
+        return [mac_of(record, self.dataset, mac) for record in batch]
 
     def _current(self, publisher: Publisher, record_id: UUID) -> tuple[str, _Known]:
         with transaction(self.engine) as tx:
@@ -246,7 +261,7 @@ class Publishing:
         for record, mac in zip(batch, macs, strict=True):
             name = record.external_id
             old = known.get(name)
-            if old is not None and old.content_mac is not None and hmac.compare_digest(old.content_mac, mac):
+            if old is not None and old.content_mac is not None and hmac.compare_digest(old.content_mac[:CONTENT_MAC], mac[:CONTENT_MAC]):
                 rows.append(("unchanged", old))
                 continue
             new = known[name] = _Known(old.id if old else self.random_id(), old.rev + 1 if old else 1, None, mac)

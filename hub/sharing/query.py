@@ -152,10 +152,11 @@ class Querying:
             if rest and reader.action == "export":
                 self._writer.log(tx, disclosure.refused("too many records"), session.policy)
                 raise InvalidRequest(f"More than {MAX_EXPORT:,} records match; narrow the area, the time or the kinds.", field="bbox")
-            self._writer.log(tx, disclosure, session.policy, self._writer.shares(session.policy, shown))
+            shares, given = self._writer.shares(session.policy, shown), self._writer.given(session.policy, shown)
+            self._writer.log(tx, disclosure, session.policy, shares, given)
         last = cursor.Position(shown[-1].k2, UUID(shown[-1].id)) if rest else None
         return Page(
-            self._writer.features(session.policy, session.shape, shown),
+            self._writer.features(session.policy, session.shape, shown, session.admitted.wall),
             cursor.write(self._key, bound_to, last) if last else None,
             session.admitted.wall,
         )
@@ -166,7 +167,7 @@ class Querying:
             disclosure = self._writer.map_event(reader, query, session.admitted.wall)
             self._needs_a_grant(session, disclosure)
             answer = self._overview(session, query)
-            self._writer.log(tx, disclosure, session.policy, answer.shares)
+            self._writer.log(tx, disclosure, session.policy, answer.shares, answer.given)
         return answer.json
 
     def _item(self, reader: Reader, record: UUID) -> tuple[str, Policy, tuple[int, ...]]:
@@ -176,10 +177,12 @@ class Querying:
             disclosure = self._writer.item_event(reader, record, session.admitted.wall)
             rows = self._execute(session, "item", [str(record)], Reach())
             shares = self._writer.shares(session.policy, rows)
-            self._writer.log(tx, disclosure if rows else disclosure.absent(), session.policy, shares)
+            self._writer.log(
+                tx, disclosure if rows else disclosure.absent(), session.policy, shares, self._writer.given(session.policy, rows)
+            )
         if not rows:
             raise NotShared
-        return self._writer.features(session.policy, session.shape, rows)[0], session.policy, rows[0].clauses
+        return self._writer.features(session.policy, session.shape, rows, session.admitted.wall)[0], session.policy, rows[0].clauses
 
     def _admit(self, tx: Transaction, reader: Reader) -> _Session:
         admitted = Admission(*tx.rows("begin; select * from hub.admit(%s)", (reader.client,))[0])

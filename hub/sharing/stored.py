@@ -8,6 +8,7 @@ from hub.geo import cells_sql
 from hub.records import Record
 from hub.released import AGREEMENTS, AUDITOR, PATHS, READER, WRITER, context_sql, view_sql
 from hub.sharing.labels import SQL_TYPES, alike_sql, label_sql, labels_of, rule_columns, rules_sql, tested_sql
+from hub.sharing.recalled import CONTENT_MAC, FIELD_MAC, before_sql, recall_sql
 from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_column, sealed_fields
 
 WRITING = ("known", "known_id", "lock", "store", "withdraw", "receipts")
@@ -23,6 +24,7 @@ def dataset_sql(name: str, dataset: type[Record]) -> str:
             context_sql(name, dataset),
             *(view_sql(name, dataset, path) for path in PATHS),
             _known_sql(name),
+            recall_sql(name, dataset),
             _store_sql(name, dataset),
             _withdraw_sql(name, dataset),
             _relabel_sql(name, dataset),
@@ -101,6 +103,7 @@ def _store_sql(name: str, dataset: type[Record]) -> str:
     cells = ", ".join(f"{SCHEMA}.cell_centre(a.cell_row, a.cell_column, {m}) as {c}" for m, c in CELL_COLUMNS.items())
     alike = alike_sql(dataset, "tested", lambda n: f"c.{n}" if n in CELL_COLUMNS.values() else f"a.{n}")
     labels = labels_of(name, dataset, "p_provider", lambda n: f"b.{n}")
+    width = CONTENT_MAC + FIELD_MAC * len(sealed_fields(dataset))
     update = ", ".join(f"{c} = excluded.{c}" for c in ["rev", *kept, "released"])
     return f"""
 -- Stores a batch as the current revisions and gives their numbers, in the batch's order; former ones move to the history. A revision
@@ -110,7 +113,7 @@ create function {SCHEMA}.{name}_store({", ".join(f"p_{n} {t}" for n, t in store_
 returns table (id uuid, revision_no bigint)
 language plpgsql volatile {DEFINER} set enable_nestloop = off as $$
 #variable_conflict use_column
-declare former uuid[]; moved int; returned int; stored int; tested text[];
+declare former uuid[]; before jsonb; moved int; returned int; stored int; tested text[];
 begin
   perform pg_advisory_xact_lock_shared(7201, 2);
   if not exists (select from {SCHEMA}.organisations o where o.id = p_provider) then
@@ -125,6 +128,7 @@ begin
     select i.id, i.rev, {", ".join(f"i.{c}" for c in kept)} from {SCHEMA}.{name} i
     join unnest(p_id, p_rev) u(id, rev) on u.id = i.id where i.id = any(former) and i.rev = u.rev - 1 and i.provider = p_provider;
     get diagnostics moved = row_count;
+    before := {before_sql(name)};
     select count(*) into returned from unnest(p_id, p_rev) u(id, rev)
     join {SCHEMA}.{name}_withdrawn w on w.id = u.id and w.rev = u.rev - 1 and w.provider = p_provider
     where w.id = any(former) and not exists (select from {SCHEMA}.{name} i where i.id = any(former) and i.id = u.id)
@@ -136,7 +140,7 @@ begin
   tested := ({tested_sql(name, dataset, "p_provider")});
   return query
   with a as (
-    select u.*, substring(p_macs from 32 * u.n::int - 31 for 32) as content_mac, {ciphers}
+    select u.*, substring(p_macs from {width} * (u.n::int - 1) + 1 for {width}) as content_mac, {ciphers}
     from unnest({", ".join(f"p_{n}" for n in arrays)}) with ordinality u({", ".join(arrays)}, n)),
   b as materialized (
     select a.*, c.*, {alike} as alike from a cross join lateral (select {cells} offset 0) c),
@@ -152,6 +156,9 @@ begin
   if stored <> cardinality(p_id) then
     raise exception 'another revision came first' using errcode = '40001';
   end if;
+  if before is not null then
+    perform {SCHEMA}.{name}_recall(p_provider, before);
+  end if;
 end $$;
 """
 
@@ -159,8 +166,9 @@ end $$;
 def _withdraw_sql(name: str, dataset: type[Record]) -> str:
     kept = _kept(dataset)
     return f"""
--- Withdraws a record: its last revision moves to the history, a tombstone takes its place; gives the tombstone's number.
-create function {SCHEMA}.{name}_withdraw(p_provider int, p_id uuid, p_rev int) returns bigint
+-- Withdraws a record: its last revision moves to the history, a tombstone takes its place; gives the tombstone's number. Whoever holds it
+-- is told (`p_kind`: withdrawal, erasure).
+create function {SCHEMA}.{name}_withdraw(p_provider int, p_id uuid, p_rev int, p_kind text) returns bigint
 language plpgsql volatile {DEFINER} as $$
 declare number bigint;
 begin
@@ -176,6 +184,7 @@ begin
   if number is null then
     raise exception 'another revision came first' using errcode = '40001';
   end if;
+  perform {SCHEMA}.{name}_recall_all(p_provider, p_id, p_kind);
   return number;
 end $$;
 """

@@ -94,6 +94,7 @@ grants = sa.Table(
     sa.Column("lookback_s", sa.BigInteger),
     sa.Column("embargo_s", sa.BigInteger),
     sa.Column("case_required", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("duties", pg.JSONB),  # hub/policy/duties.py
     sa.UniqueConstraint("mou_id", "name"),
 )
 refusals = sa.Table(  # ids count down from -1: labels hold those of grants too
@@ -106,6 +107,47 @@ refusals = sa.Table(  # ids count down from -1: labels hold those of grants too
     sa.Column("fields", pg.ARRAY(sa.Text)),  # null: whole records
     sa.UniqueConstraint("mou_id", "name"),
 )
+deliveries = sa.Table(  # what was given under grants with duties: one row for each access, MOU and way in which records were shown
+    "deliveries",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("event", pg.UUID, nullable=False),
+    sa.Column("recipient", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("provider", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("dataset", sa.SmallInteger, nullable=False),
+    sa.Column("mou", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("grants", pg.ARRAY(sa.Integer), nullable=False),
+    sa.Column("fields", pg.JSONB, nullable=False),  # how each was shown
+    sa.Column("records", pg.ARRAY(pg.UUID), nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("retain_until", sa.DateTime(timezone=True)),
+    sa.Column("acknowledge_s", sa.BigInteger, nullable=False),
+    sa.Column("destroyed_at", sa.DateTime(timezone=True)),  # when the recipient attested that it is gone
+)
+sa.Index("deliveries_records", deliveries.c.records, postgresql_using="gin")
+sa.Index("deliveries_recipient", deliveries.c.recipient, deliveries.c.mou, deliveries.c.at)
+sa.Index("deliveries_provider", deliveries.c.provider, deliveries.c.mou)
+recalls = sa.Table(  # notices to those who hold what was corrected, taken back or is no longer shared; `record` null: all of the MOU
+    "recalls",
+    metadata,
+    sa.Column("id", pg.UUID, primary_key=True, server_default=sa.func.gen_random_uuid()),
+    sa.Column("recipient", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("provider", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("dataset", sa.SmallInteger),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("record", pg.UUID),
+    sa.Column("mou", sa.Text, nullable=False),
+    now_column("at"),
+    sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("acknowledged_at", sa.DateTime(timezone=True)),
+    sa.Column("answer", sa.Text),
+    sa.CheckConstraint("kind in ('correction', 'withdrawal', 'revocation', 'erasure')", name="recalls_kind"),
+    sa.CheckConstraint("answer in ('corrected', 'destroyed', 'not-held')", name="recalls_answer"),
+    sa.CheckConstraint("(answer is null) = (acknowledged_at is null)", name="recalls_answered"),
+)
+sa.Index("recalls_recipient", recalls.c.recipient, recalls.c.at)
+sa.Index("recalls_provider", recalls.c.provider, recalls.c.at)
 mou_areas = sa.Table(  # the boundaries an MOU pins, as they were when it was loaded: for maps of agreements; rules have their own
     "mou_areas",
     metadata,

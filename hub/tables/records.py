@@ -52,7 +52,7 @@ def _revision_columns(dataset: type[Record]) -> list["sa.Column[Any]"]:
     return [
         sa.Column("revision_no", sa.BigInteger, nullable=False, unique=True),
         sa.Column("provider", sa.Integer, nullable=False),  # no foreign key: the store asks once a batch, not once a row
-        sa.Column("content_mac", sa.LargeBinary, nullable=False),
+        sa.Column("content_mac", sa.LargeBinary, nullable=False),  # of all of it, then of each sealed field (hub/sharing/incoming.py)
         sa.Column("k2", sa.Integer, nullable=False),
         *cells,
         *_value_columns(dataset),

@@ -28,6 +28,7 @@ KINDS = {
     "mou": "Steps of agreements",
     "mou-loaded": "Agreements put in force",
     "party-key": "Keys for signatures",
+    "duty": "Duties",
     "unauthenticated": "Failed sign-ins and tokens",
 }
 DECISIONS = {"permit": "allowed", "refuse": "refused", "absent": "absent or not shared"}
@@ -48,6 +49,16 @@ STEPS: dict[str, tuple[str, dict[str, str]]] = {
             "resumed": "resumed an agreement",
             "terminated": "ended an agreement",
             "withdrawn": "withdrew an agreement",
+        },
+    ),
+    "duty": (
+        "answered for what was given",
+        {
+            "recalls read": "looked at recalls",
+            "held read": "looked at what is held under duties",
+            "deliveries read": "looked at who was given a record",
+            "recall acknowledged": "answered a recall",
+            "destruction attested": "attested that what was given is destroyed",
         },
     ),
     "party-key": (

@@ -30,7 +30,9 @@ def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Operatio
 
 def asks(document: Mapping[str, Any], scenario: Scenario, ids: Mapping[str, str]) -> list[Ask]:
     """Every request for the twins of one scenario. `ids`: external id → id."""
-    found = [ask for method, path, op in operations(document) for ask in GENERATORS[op["operationId"]](method, path, op, scenario, ids)]
+    # What was delivered is asked for last: all of it is there then.
+    ordered = sorted(operations(document), key=lambda o: o[2]["operationId"] in DUTIES)
+    found = [ask for method, path, op in ordered for ask in GENERATORS[op["operationId"]](method, path, op, scenario, ids)]
     # HEAD is not in the document, and tells how long the answer would be: a part of the GETs is asked again in this way.
     return found + [replace(ask, method="HEAD", walk=False) for ask in [a for a in found if a.method == "GET"][::7]]
 
@@ -83,6 +85,8 @@ def _change(method: str, path: str, _op: Operation, scenario: Scenario, ids: Map
         same = feature(scenario.pairs[0][0]["properties"]["external_id"]) if method == "PUT" else None
         for tag in ("*", '"1"', '"7"'):
             yield Ask(method, path.replace("{id}", wanted), POSTER, json=same, headers=(("If-Match", tag),))
+            if method == "DELETE":
+                yield Ask(method, path.replace("{id}", wanted), POSTER, params=(("recall", "erasure"),), headers=(("If-Match", tag),))
 
 
 def _import(method: str, path: str, _op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
@@ -157,6 +161,22 @@ def _agreements(method: str, path: str, op: Operation, scenario: Scenario, ids: 
             yield Ask(method, filled, client, params=tuple(asked.items()), json={} if method != "GET" else None)
 
 
+def _duties(method: str, path: str, op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
+    """What a reader holds, and what is recalled of it: the other twin recalls nothing. One that holds nothing asks the same."""
+    mine = [ids[pair[0]["properties"]["external_id"]] for pair in scenario.pairs]
+    values = {"as": ("recipient", "provider", "x"), "state": ("open", "overdue", "all")}
+    params = [((p["name"], value),) for p in op["parameters"] if p["in"] == "query" for value in values[p["name"]]]
+    body: dict[str, str] = {"answer": "destroyed"} if path.endswith("acknowledgement") else {"mou": "MOU-NOBODY", "statement": "Gone."}
+    for wanted in [*mine, "6f0f4a44-0000-4000-8000-000000000000", "none"] if "{id}" in path else [""]:
+        filled = path.replace("{id}", wanted)
+        for asked in [(), *params]:
+            for client in (scenario.reader, POSTER):
+                sent = None if method == "GET" else body | ({"until": "2020-01-01T00:00:00Z"} if path == "/attestations" else {})
+                yield Ask(method, filled, f"{client}-lead", params=asked, json=sent, scope="agreements")
+        yield Ask(method, filled, scenario.reader)
+
+
+DUTIES = ["recalls", "recall_acknowledgement", "deliveries", "deliveries_incidents", "attestation"]
 AGREEMENTS = [
     "agreements",
     "agreement",
@@ -186,6 +206,7 @@ GENERATORS: dict[str, Callable[..., Asks]] = {
     "map_incidents": _map,
     "auditEvents": _audit,
     **dict.fromkeys(AGREEMENTS, _agreements),
+    **dict.fromkeys(DUTIES, _duties),
 }
 
 

@@ -40,6 +40,8 @@ TABLES = {
         *((table, right) for table in ("party_keys", "mou_signatures", "mou_diffs") for right in ("SELECT", "INSERT", "UPDATE")),
         *(("boundaries", right) for right in ("SELECT", "INSERT")),
         *((name, "SELECT") for name in DATASETS),  # clear columns: see below
+        *((table, right) for table in ("deliveries", "recalls") for right in ("SELECT", "UPDATE")),  # two columns at most: see below
+        ("recalls", "INSERT"),
         *(("mou_work", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
         *((f"{name}_rules", right) for name in DATASETS for right in ("SELECT", "INSERT", "DELETE")),
     },
@@ -57,6 +59,7 @@ FUNCTIONS = {
         "agreements",
         "agreement_areas",
         "refusal_snapshot",
+        "deliver",
         *(f"{name}_ctx" for name in DATASETS),
     },
     "hub_writer": {

@@ -21,7 +21,8 @@ from hub.sharing import context, overview, query, stored
 from hub.sharing.labels import label_sql
 from hub.sharing.statements import Shape, Statements
 from hub.web import pages
-from tests.wall.asks import AGREEMENTS, AUDIT_VALUES, GENERATORS, PAGE_VALUES, POSTER, asks, operations
+from tests.agreements.parties import party
+from tests.wall.asks import AGREEMENTS, AUDIT_VALUES, DUTIES, GENERATORS, PAGE_VALUES, POSTER, asks, operations
 from tests.wall.sending import Answer, Ask, differences, send
 from tests.wall.twins import Scenario, scenarios
 from tests.world import World, feature
@@ -64,17 +65,22 @@ def compared(world: World, document: Mapping[str, Any], tmp_path_factory: pytest
 
 
 def _sign(world: World, found: Sequence[Scenario], folder: Path) -> None:
+    """Everybody owes duties for what they are given; who is shown the exact place may be told of a change that moves it."""
     world.organisation(POSTER)
+    party(world, POSTER)
     for s in found:
         world.organisation(s.provider)
         world.organisation(s.reader)
+        party(world, s.reader)
         pinned = {}
         if s.jurisdiction:
             content = json.dumps(s.jurisdiction).encode()
             (folder / "west.geojson").write_bytes(content)
             pinned = {"jurisdictions": {"west": {"file": "west.geojson", "sha256": hashlib.sha256(content).hexdigest()}}}
         refuse = {"refuse": json.loads(json.dumps(s.refuse))} if s.refuse else {}  # copies: no YAML aliases
-        world.mou(folder, f"MOU-{s.name.upper()}", s.provider, s.reader, json.loads(json.dumps(s.grants)), **pinned, **refuse)
+        owed = {} if s.name == "exact" else {"duties": {"retain": "P30D"}}
+        grants = [g | owed for g in json.loads(json.dumps(s.grants))]
+        world.mou(folder, f"MOU-{s.name.upper()}", s.provider, s.reader, grants, **pinned, **refuse)
         assert world.publish(s.reader, feature(f"own-{s.reader}")).status_code == 201
         assert world.publish(POSTER, *(feature(pair[0]["properties"]["external_id"]) for pair in s.pairs)).status_code == 201
 
@@ -238,7 +244,7 @@ def test_every_operation_and_parameter_of_the_document_has_its_requests(document
     assert found["items_incidents"] == set(PAGE_VALUES)
     assert found["auditEvents"] == set(AUDIT_VALUES)
     reading = {name for name, parameters in found.items() if parameters and name.partition("_")[0] not in WRITING}
-    reading -= set(AGREEMENTS)
+    reading -= {*AGREEMENTS, *DUTIES}
     assert reading == {"items_incidents", "item_incidents", "map_incidents", "explain_incidents", "trace_incidents", "auditEvents"}
     assert found["map_incidents"] == set(PAGE_VALUES) - {"limit", "cursor"}
 

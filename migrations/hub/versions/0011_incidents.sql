@@ -1,0 +1,122 @@
+-- Run as hub_owner (hub/sharing/recalled.py and stored.py at this revision).
+
+drop function hub.incidents_withdraw(int, uuid, int);
+
+-- After new revisions: tells those who hold the records what of them was corrected as it was released to them, or is no longer shared.
+-- `p_labels`: the labels before, by id. Its own setting of enable_nestloop: the caller's is off.
+create function hub.incidents_recall(p_provider int, p_labels jsonb) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp set enable_nestloop = on as $$
+begin
+  with steps as materialized (
+    select n.id, n.rev, n.released as labels, array(select jsonb_array_elements_text(p_labels -> n.id::text)::int) as before
+    from hub.incidents n where n.id = any(array(select jsonb_object_keys(p_labels)::uuid))),
+  held as materialized (
+    select s.id, s.rev, d.recipient, d.mou, d.fields, d.acknowledge_s,
+           d.grants operator(public.&&) s.before and not d.grants operator(public.&&) s.labels as gone
+    from steps s join hub.deliveries d on d.records @> array[s.id] and d.dataset = 1 and d.destroyed_at is null)
+  insert into hub.recalls (recipient, provider, dataset, kind, record, mou, due_at)
+  select e.recipient, p_provider, 1, case when bool_or(e.gone) then 'revocation' else 'correction' end, e.id, e.mou,
+         now() + make_interval(secs => min(e.acknowledge_s))
+  from held e join hub.incidents n on n.id = e.id join hub.incidents_history h on h.id = e.id and h.rev = e.rev - 1
+  where e.gone or (e.fields ->> 'category' = 'clear' and h.category is distinct from n.category) or (e.fields ->> 'occurred_at' = 'clear' and h.occurred_at is distinct from n.occurred_at) or (e.fields ->> 'occurred_at' = 'round_to:PT1H' and date_trunc('hour', h.occurred_at, 'UTC') is distinct from date_trunc('hour', n.occurred_at, 'UTC')) or (e.fields ->> 'occurred_at' = 'round_to:P1D' and date_trunc('day', h.occurred_at, 'UTC') is distinct from date_trunc('day', n.occurred_at, 'UTC')) or (e.fields ->> 'occurred_until' = 'clear' and h.occurred_until is distinct from n.occurred_until) or (e.fields ->> 'occurred_until' = 'round_to:PT1H' and date_trunc('hour', h.occurred_until, 'UTC') is distinct from date_trunc('hour', n.occurred_until, 'UTC')) or (e.fields ->> 'occurred_until' = 'round_to:P1D' and date_trunc('day', h.occurred_until, 'UTC') is distinct from date_trunc('day', n.occurred_until, 'UTC')) or (e.fields ->> 'reported_at' = 'clear' and h.reported_at is distinct from n.reported_at) or (e.fields ->> 'reported_at' = 'round_to:PT1H' and date_trunc('hour', h.reported_at, 'UTC') is distinct from date_trunc('hour', n.reported_at, 'UTC')) or (e.fields ->> 'reported_at' = 'round_to:P1D' and date_trunc('day', h.reported_at, 'UTC') is distinct from date_trunc('day', n.reported_at, 'UTC')) or (e.fields ->> 'resolved_at' = 'clear' and h.resolved_at is distinct from n.resolved_at) or (e.fields ->> 'resolved_at' = 'round_to:PT1H' and date_trunc('hour', h.resolved_at, 'UTC') is distinct from date_trunc('hour', n.resolved_at, 'UTC')) or (e.fields ->> 'resolved_at' = 'round_to:P1D' and date_trunc('day', h.resolved_at, 'UTC') is distinct from date_trunc('day', n.resolved_at, 'UTC')) or (e.fields ->> 'status' = 'clear' and h.status is distinct from n.status) or (e.fields ->> 'severity' = 'clear' and h.severity is distinct from n.severity) or (e.fields ->> 'severity' like 'bands:%' and nullif(width_bucket(h.severity, string_to_array(split_part(e.fields ->> 'severity', ':', 2), '/')::int[]), 0) is distinct from nullif(width_bucket(n.severity, string_to_array(split_part(e.fields ->> 'severity', ':', 2), '/')::int[]), 0)) or (e.fields ->> 'handling' = 'clear' and h.handling is distinct from n.handling) or (e.fields ->> 'external_id' = 'clear' and h.external_id is distinct from n.external_id) or (e.fields ->> 'external_id' like 'last:%' and right(h.external_id, split_part(e.fields ->> 'external_id', ':', 2)::int) is distinct from right(n.external_id, split_part(e.fields ->> 'external_id', ':', 2)::int)) or (e.fields ->> 'place' = 'clear' and substring(h.content_mac from 33 for 8) is distinct from substring(n.content_mac from 33 for 8)) or (e.fields ->> 'place' = 'grid_m:100' and h.c100 is distinct from n.c100) or (e.fields ->> 'place' = 'grid_m:500' and h.c500 is distinct from n.c500) or (e.fields ->> 'place' = 'grid_m:2000' and h.c2k is distinct from n.c2k) or (e.fields ->> 'narrative' = 'clear' and substring(h.content_mac from 41 for 8) is distinct from substring(n.content_mac from 41 for 8)) or (e.fields ->> 'phone' = 'clear' and substring(h.content_mac from 49 for 8) is distinct from substring(n.content_mac from 49 for 8)) or (e.fields ->> 'title' = 'clear' and substring(h.content_mac from 57 for 8) is distinct from substring(n.content_mac from 57 for 8)) or (e.fields ->> 'address' = 'clear' and substring(h.content_mac from 65 for 8) is distinct from substring(n.content_mac from 65 for 8)) or (e.fields ->> 'people' = 'clear' and substring(h.content_mac from 73 for 8) is distinct from substring(n.content_mac from 73 for 8)) or (e.fields ->> 'vehicles' = 'clear' and substring(h.content_mac from 81 for 8) is distinct from substring(n.content_mac from 81 for 8)) or (e.fields ->> 'extra' = 'clear' and substring(h.content_mac from 89 for 8) is distinct from substring(n.content_mac from 89 for 8))
+  group by e.recipient, e.id, e.mou;
+end $$;
+
+-- Tells everybody who holds a record that it is taken back.
+create function hub.incidents_recall_all(p_provider int, p_id uuid, p_kind text) returns void
+language sql volatile security definer set search_path = pg_catalog, public, pg_temp as $$
+  insert into hub.recalls (recipient, provider, dataset, kind, record, mou, due_at)
+  select d.recipient, p_provider, 1, p_kind, p_id, d.mou, now() + make_interval(secs => min(d.acknowledge_s))
+  from hub.deliveries d where d.records @> array[p_id] and d.dataset = 1 and d.destroyed_at is null
+  group by d.recipient, d.mou
+$$;
+
+-- Stores a batch as the current revisions and gives their numbers, in the batch's order; former ones move to the history. A revision
+-- that is not the next of its record is refused (40001): somebody else was faster. Records that agree in all that rules test are labelled
+-- once; joining them back by nested loops would cost more than it saves.
+create or replace function hub.incidents_store(p_provider int, p_id uuid[], p_rev int[], p_macs bytea, p_cell_row int[], p_cell_column int[], p_category text[], p_occurred_at timestamptz[], p_occurred_until timestamptz[], p_reported_at timestamptz[], p_resolved_at timestamptz[], p_status text[], p_severity int[], p_handling text[], p_external_id text[], p_ciphertext bytea, p_place_sealed_at int[], p_place_sealed_length int[], p_narrative_sealed_at int[], p_narrative_sealed_length int[], p_phone_sealed_at int[], p_phone_sealed_length int[], p_title_sealed_at int[], p_title_sealed_length int[], p_address_sealed_at int[], p_address_sealed_length int[], p_people_sealed_at int[], p_people_sealed_length int[], p_vehicles_sealed_at int[], p_vehicles_sealed_length int[], p_extra_sealed_at int[], p_extra_sealed_length int[])
+returns table (id uuid, revision_no bigint)
+language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp set enable_nestloop = off as $$
+#variable_conflict use_column
+declare former uuid[]; before jsonb; moved int; returned int; stored int; tested text[];
+begin
+  perform pg_advisory_xact_lock_shared(7201, 2);
+  if not exists (select from hub.organisations o where o.id = p_provider) then
+    raise exception 'there is no such organisation' using errcode = '23503';
+  end if;
+  former := array(select u.id from unnest(p_id, p_rev) u(id, rev) where u.rev > 1);
+  if former <> '{}' then
+    -- In one order, so that two batches wait for each other and not in a circle.
+    perform from hub.incidents i where i.id = any(former) order by i.id for update;
+    perform from hub.incidents_withdrawn w where w.id = any(former) order by w.id, w.rev for update;
+    insert into hub.incidents_history (id, rev, revision_no, provider, content_mac, k2, c100, c500, c2k, category, occurred_at, occurred_until, reported_at, resolved_at, status, severity, handling, external_id, place_sealed, narrative_sealed, phone_sealed, title_sealed, address_sealed, people_sealed, vehicles_sealed, extra_sealed, published_at)
+    select i.id, i.rev, i.revision_no, i.provider, i.content_mac, i.k2, i.c100, i.c500, i.c2k, i.category, i.occurred_at, i.occurred_until, i.reported_at, i.resolved_at, i.status, i.severity, i.handling, i.external_id, i.place_sealed, i.narrative_sealed, i.phone_sealed, i.title_sealed, i.address_sealed, i.people_sealed, i.vehicles_sealed, i.extra_sealed, i.published_at from hub.incidents i
+    join unnest(p_id, p_rev) u(id, rev) on u.id = i.id where i.id = any(former) and i.rev = u.rev - 1 and i.provider = p_provider;
+    get diagnostics moved = row_count;
+    before := case when exists (select from hub.deliveries d where d.provider = p_provider and d.destroyed_at is null) then
+      (select jsonb_object_agg(i.id, to_jsonb(i.released)) from hub.incidents i where i.id = any(former)) end;
+    select count(*) into returned from unnest(p_id, p_rev) u(id, rev)
+    join hub.incidents_withdrawn w on w.id = u.id and w.rev = u.rev - 1 and w.provider = p_provider
+    where w.id = any(former) and not exists (select from hub.incidents i where i.id = any(former) and i.id = u.id)
+      and not exists (select from hub.incidents_withdrawn x where x.id = any(former) and x.id = u.id and x.rev >= u.rev);
+    if moved + returned <> cardinality(former) then
+      raise exception 'another revision came first' using errcode = '40001';
+    end if;
+  end if;
+  tested := (select array_remove(array[case when bool_or(r.category__one_of is not null) then 'category' end, case when bool_or(r.place__within is not null and r.grid_m = 100) then 'c100' end, case when bool_or(r.place__within is not null and r.grid_m = 500) then 'c500' end, case when bool_or(r.place__within is not null and r.grid_m = 2000) then 'c2k' end, case when bool_or(r.status__one_of is not null) then 'status' end, case when bool_or(r.severity__one_of is not null) then 'severity' end, case when bool_or(r.severity__at_most is not null) then 'severity' end, case when bool_or(r.severity__at_least is not null) then 'severity' end, case when bool_or(r.handling__one_of is not null) then 'handling' end, case when bool_or(r.external_id__one_of is not null) then 'external_id' end], null) from hub.incidents_rules r where r.provider = p_provider);
+  return query
+  with a as (
+    select u.*, substring(p_macs from 96 * (u.n::int - 1) + 1 for 96) as content_mac, substring(p_ciphertext from u.place_sealed_at for u.place_sealed_length) as place_sealed, substring(p_ciphertext from u.narrative_sealed_at for u.narrative_sealed_length) as narrative_sealed, substring(p_ciphertext from u.phone_sealed_at for u.phone_sealed_length) as phone_sealed, substring(p_ciphertext from u.title_sealed_at for u.title_sealed_length) as title_sealed, substring(p_ciphertext from u.address_sealed_at for u.address_sealed_length) as address_sealed, substring(p_ciphertext from u.people_sealed_at for u.people_sealed_length) as people_sealed, substring(p_ciphertext from u.vehicles_sealed_at for u.vehicles_sealed_length) as vehicles_sealed, substring(p_ciphertext from u.extra_sealed_at for u.extra_sealed_length) as extra_sealed
+    from unnest(p_id, p_rev, p_cell_row, p_cell_column, p_category, p_occurred_at, p_occurred_until, p_reported_at, p_resolved_at, p_status, p_severity, p_handling, p_external_id, p_place_sealed_at, p_place_sealed_length, p_narrative_sealed_at, p_narrative_sealed_length, p_phone_sealed_at, p_phone_sealed_length, p_title_sealed_at, p_title_sealed_length, p_address_sealed_at, p_address_sealed_length, p_people_sealed_at, p_people_sealed_length, p_vehicles_sealed_at, p_vehicles_sealed_length, p_extra_sealed_at, p_extra_sealed_length) with ordinality u(id, rev, cell_row, cell_column, category, occurred_at, occurred_until, reported_at, resolved_at, status, severity, handling, external_id, place_sealed_at, place_sealed_length, narrative_sealed_at, narrative_sealed_length, phone_sealed_at, phone_sealed_length, title_sealed_at, title_sealed_length, address_sealed_at, address_sealed_length, people_sealed_at, people_sealed_length, vehicles_sealed_at, vehicles_sealed_length, extra_sealed_at, extra_sealed_length, n)),
+  b as materialized (
+    select a.*, c.*, row(case when 'category' = any(tested) then a.category end, case when 'c100' = any(tested) then c.c100 end, case when 'c500' = any(tested) then c.c500 end, case when 'c2k' = any(tested) then c.c2k end, case when 'status' = any(tested) then a.status end, case when 'severity' = any(tested) then a.severity end, case when 'handling' = any(tested) then a.handling end, case when 'external_id' = any(tested) then a.external_id end)::text as alike from a cross join lateral (select hub.cell_centre(a.cell_row, a.cell_column, 100) as c100, hub.cell_centre(a.cell_row, a.cell_column, 500) as c500, hub.cell_centre(a.cell_row, a.cell_column, 2000) as c2k offset 0) c),
+  k as materialized (
+    select b.alike, l.labels from (select distinct on (alike) * from b) b cross join lateral (select coalesce(array_agg(r.clause order by r.clause), '{}') from hub.incidents_rules r
+  where r.provider = p_provider
+    and (r.category__one_of is null or b.category = any(r.category__one_of))
+    and (r.place__within is null or not exists (select from unnest(r.place__within) a where public.ST_Covers(a, (case r.grid_m when 100 then b.c100 when 500 then b.c500 when 2000 then b.c2k end)) is not true))
+    and (r.status__one_of is null or b.status = any(r.status__one_of))
+    and (r.severity__one_of is null or b.severity = any(r.severity__one_of))
+    and (r.severity__at_most is null or b.severity <= r.severity__at_most)
+    and (r.severity__at_least is null or b.severity >= r.severity__at_least)
+    and (r.handling__one_of is null or b.handling = any(r.handling__one_of))
+    and (r.external_id__one_of is null or b.external_id = any(r.external_id__one_of))) l(labels))
+  insert into hub.incidents as t (id, rev, revision_no, provider, content_mac, k2, c100, c500, c2k, category, occurred_at, occurred_until, reported_at, resolved_at, status, severity, handling, external_id, place_sealed, narrative_sealed, phone_sealed, title_sealed, address_sealed, people_sealed, vehicles_sealed, extra_sealed, published_at, released)
+  select b.id, b.rev, nextval('hub.revision_no'), p_provider, b.content_mac, hub.cell_code(b.cell_row, b.cell_column),
+         b.c100, b.c500, b.c2k, b.category, b.occurred_at, b.occurred_until, b.reported_at, b.resolved_at, b.status, b.severity, b.handling, b.external_id, b.place_sealed, b.narrative_sealed, b.phone_sealed, b.title_sealed, b.address_sealed, b.people_sealed, b.vehicles_sealed, b.extra_sealed, now(), b.labels
+  from (select b.*, k.labels from b join k using (alike) order by b.n) b
+  on conflict (id) do update set rev = excluded.rev, revision_no = excluded.revision_no, provider = excluded.provider, content_mac = excluded.content_mac, k2 = excluded.k2, c100 = excluded.c100, c500 = excluded.c500, c2k = excluded.c2k, category = excluded.category, occurred_at = excluded.occurred_at, occurred_until = excluded.occurred_until, reported_at = excluded.reported_at, resolved_at = excluded.resolved_at, status = excluded.status, severity = excluded.severity, handling = excluded.handling, external_id = excluded.external_id, place_sealed = excluded.place_sealed, narrative_sealed = excluded.narrative_sealed, phone_sealed = excluded.phone_sealed, title_sealed = excluded.title_sealed, address_sealed = excluded.address_sealed, people_sealed = excluded.people_sealed, vehicles_sealed = excluded.vehicles_sealed, extra_sealed = excluded.extra_sealed, published_at = excluded.published_at, released = excluded.released where t.rev = excluded.rev - 1 and t.provider = excluded.provider
+  returning t.id, t.revision_no;
+  get diagnostics stored = row_count;
+  if stored <> cardinality(p_id) then
+    raise exception 'another revision came first' using errcode = '40001';
+  end if;
+  if before is not null then
+    perform hub.incidents_recall(p_provider, before);
+  end if;
+end $$;
+
+-- Withdraws a record: its last revision moves to the history, a tombstone takes its place; gives the tombstone's number. Whoever holds it
+-- is told (`p_kind`: withdrawal, erasure).
+create function hub.incidents_withdraw(p_provider int, p_id uuid, p_rev int, p_kind text) returns bigint
+language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp as $$
+declare number bigint;
+begin
+  perform pg_advisory_xact_lock_shared(7201, 2);
+  perform from hub.incidents i where i.id = p_id for update;
+  insert into hub.incidents_history (id, rev, revision_no, provider, content_mac, k2, c100, c500, c2k, category, occurred_at, occurred_until, reported_at, resolved_at, status, severity, handling, external_id, place_sealed, narrative_sealed, phone_sealed, title_sealed, address_sealed, people_sealed, vehicles_sealed, extra_sealed, published_at)
+  select i.id, i.rev, i.revision_no, i.provider, i.content_mac, i.k2, i.c100, i.c500, i.c2k, i.category, i.occurred_at, i.occurred_until, i.reported_at, i.resolved_at, i.status, i.severity, i.handling, i.external_id, i.place_sealed, i.narrative_sealed, i.phone_sealed, i.title_sealed, i.address_sealed, i.people_sealed, i.vehicles_sealed, i.extra_sealed, i.published_at from hub.incidents i
+  where i.id = p_id and i.rev = p_rev and i.provider = p_provider;
+  with gone as (delete from hub.incidents i where i.id = p_id and i.rev = p_rev and i.provider = p_provider returning *)
+  insert into hub.incidents_withdrawn (id, rev, revision_no, provider, external_id, released)
+  select g.id, g.rev + 1, nextval('hub.revision_no'), g.provider, g.external_id, g.released from gone g
+  returning revision_no into number;
+  if number is null then
+    raise exception 'another revision came first' using errcode = '40001';
+  end if;
+  perform hub.incidents_recall_all(p_provider, p_id, p_kind);
+  return number;
+end $$;
+
+revoke execute on function hub.incidents_recall, hub.incidents_recall_all, hub.incidents_withdraw from public;
+grant execute on function hub.incidents_withdraw to hub_writer;
