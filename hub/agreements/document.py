@@ -123,6 +123,7 @@ def _grant(paper: _Paper, mou: Mou, grant: Grant, names: Mapping[str, str], data
             ("What for", said.purposes),
             ("What may be done", said.actions),
             ("Case reference", said.case),
+            ("Counts", said.counts),
             ("What its recipient owes", said.owed),
             *((field.words[0].upper() + field.words[1:], f"{field.how} ({field.field})") for field in said.shown),
             *([("Everything not listed is withheld", ", ".join(said.withheld))] if said.withheld else []),

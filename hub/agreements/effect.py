@@ -135,8 +135,8 @@ def _new(
     """A clause of the version itself: its conditions, written out."""
     dataset = datasets[clause.dataset]
     granted = isinstance(clause, Grant)
-    place = clause.treatment(dataset.named("place")[0].name) if isinstance(clause, Grant) else WITHHOLD
-    column = CELL_COLUMNS[place.grid_m if granted else COARSEST_M]
+    grid_m = clause.tested_m(dataset.named("place")[0].name) if isinstance(clause, Grant) else COARSEST_M
+    column = CELL_COLUMNS[grid_m or COARSEST_M]
     tests: list[str] = []
     arguments: list[Any] = []
     for condition in clause.where:

@@ -26,7 +26,7 @@ from hub.audit.log import Log
 from hub.db import Transaction, transaction
 from hub.errors import Conflict, Forbidden, InvalidRequest, NoSuchResource, Problem, Tampered
 from hub.identity.party_keys import STATEMENT, check, kid_of
-from hub.policy.mou import Mou, read_mou, unbuilt
+from hub.policy.mou import Mou, read_mou
 from hub.policy.playing import failures
 from hub.policy.purposes import unregistered
 from hub.records import Record
@@ -290,7 +290,7 @@ class Lifecycle:
 
     def _valid(self, tx: Transaction, mou: Mou) -> dict[str, Any]:
         areas = areas_of(tx, mou)
-        refuse(unregistered(mou, self._purposes) or unbuilt(mou) or failures(mou, areas, self._datasets))
+        refuse(unregistered(mou, self._purposes) or failures(mou, areas, self._datasets))
         return areas
 
     def _signed(self, tx: Transaction, found: Version, words: Mou) -> None:

@@ -30,8 +30,7 @@ def insert_rules(
     for grant in mou.grants:
         dataset = datasets[grant.dataset]
         number = _insert_grant(tx, mou_id, grant, dataset)
-        place = grant.treatment(dataset.named("place")[0].name)
-        _insert_rule(tx, number, provider, grant, dataset, None if place == WITHHOLD else place.grid_m, areas)
+        _insert_rule(tx, number, provider, grant, dataset, grant.tested_m(dataset.named("place")[0].name), areas)
         added.setdefault(grant.dataset, []).append(number)
     wider = {name: refused_area(areas[name]) for name in dict.fromkeys(name for refusal in mou.refuse for name in refusal.areas)}
     for refusal in mou.refuse:
@@ -64,8 +63,8 @@ def _insert_grant(tx: Transaction, mou_id: int, grant: Grant, dataset: type[Reco
     fields = {name: str(t) for name, t in grant.fields.items() if t != WITHHOLD}
     spans = [None if s is None else int(s.total_seconds()) for s in (grant.occurred.lookback, grant.occurred.embargo)]
     number: int = tx.rows(
-        "insert into hub.grants (mou_id, name, dataset, purposes, actions, fields, lookback_s, embargo_s, case_required, duties)"
-        " values (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s::jsonb) returning id",
+        "insert into hub.grants (mou_id, name, dataset, purposes, actions, fields, lookback_s, embargo_s, case_required, duties,"
+        " min_count) values (%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s::jsonb, %s) returning id",
         (
             mou_id,
             grant.id,
@@ -76,6 +75,7 @@ def _insert_grant(tx: Transaction, mou_id: int, grant: Grant, dataset: type[Reco
             *spans,
             grant.needs_case,
             None if grant.duties is None else orjson.dumps(Owed.of(grant.duties).kept()).decode(),
+            None if grant.aggregates is None else grant.aggregates.min_count,
         ),
     )[0][0]
     return number

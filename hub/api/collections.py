@@ -126,6 +126,17 @@ def item(request: Request) -> Response:
     return Response(feature[:-1].encode() + b',"links":' + orjson.dumps(links) + b"}", 200, NO_STORE, GEOJSON)
 
 
+def counts(request: Request) -> Response:
+    """How many records there are by 2 km cell, calendar month and category, under grants that give counts."""
+    called = services(request)
+    shared = called.shared(request.path_params["name"])
+    token, by = authorise(request, "query")
+    only(request, ())
+    with refusals_logged(called, token, by):
+        body = shared.querying.counts(reader_of(token, by))
+    return Response(body, 200, NO_STORE, "application/json")
+
+
 def router() -> APIRouter:
     """The routes. The OpenAPI document (hub/api/openapi.py) lists each dataset's literally, where clients look for them."""
     routes = APIRouter(include_in_schema=False)
@@ -134,5 +145,6 @@ def router() -> APIRouter:
     routes.add_api_route("/collections", collections, methods=READ)
     routes.add_api_route("/collections/{name}", collection, methods=READ)
     routes.add_api_route("/collections/{name}/items", items, methods=READ)
+    routes.add_api_route("/collections/{name}/counts", counts, methods=READ)
     routes.add_api_route("/collections/{name}/items/{id}", item, methods=READ)
     return routes

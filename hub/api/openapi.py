@@ -121,6 +121,9 @@ def _dataset_paths(name: str, dataset: type[Record], max_limit: int) -> dict[str
             "put": secured(put, "publish", [record_id, match, *once]) | request_body(GEOJSON),
             "delete": secured(delete, "publish", [record_id, recall, match, *once]),
         },
+        f"/collections/{name}/counts": {
+            "get": secured(operation(f"counts_{name}", "Counts by 2 km cell, month and category", statuses=read), "query", [])
+        },
         **_map_paths(name, dataset),
         **deliveries_path(name, record_id),
         **_import_paths(name),

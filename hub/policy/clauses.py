@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from hub.policy.conditions import CONDITIONS, Condition, Within
-from hub.policy.treatments import WITHHOLD, Treatment
+from hub.policy.treatments import WITHHOLD, Treatment, shows
 from hub.policy.vocabulary import (
     Action,
     Dataset,
@@ -36,6 +36,7 @@ REASONS = {  # pydantic's own words name Python's types
     "model_type": "must hold keys and values",
     "model_attributes_type": "must hold keys and values",
 }
+COUNTED_M = 2000  # the cells that counts are given for
 Reuse = Literal["NOREUSE", "NORELINK"]
 
 
@@ -52,7 +53,7 @@ class Window(Part):
 
 
 class Aggregates(Part):
-    """Counts over fixed areas, calendar periods and categories, without a right to the records: none below `min_count`."""
+    """Counts of records by 2 km cell, calendar month and category, without a right to the records: none below `min_count`."""
 
     min_count: Annotated[int, Field(ge=2, le=1_000_000)]
 
@@ -127,13 +128,14 @@ class Grant(Clause):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "Grant":
-        if all(not t.shows for t in self.fields.values()) and "match" not in self.actions:
+        counts_alone = self.aggregates is not None and not shows(self.fields)
+        if not shows(self.fields) and "match" not in self.actions and not counts_alone:
             raise ValueError("fields: this grant releases nothing")
         windowed = self.occurred.lookback is not None or self.occurred.embargo is not None
-        if windowed and self.treatment(WINDOW_FIELD) == WITHHOLD:
+        if windowed and self.treatment(WINDOW_FIELD) == WITHHOLD and not counts_alone:
             raise ValueError(f"occurred: tests {WINDOW_FIELD}, which this grant withholds")
         for n, condition in enumerate(self.where):
-            if isinstance(condition, Within) and self.treatment(condition.field) == WITHHOLD:
+            if isinstance(condition, Within) and self.tested_m(condition.field) is None:
                 raise ValueError(f"where: `within` tests the centre of the released cell, but this grant withholds {condition.field}")
             edges = self.treatment(condition.field).edges
             if edges and condition.cuts(edges):
@@ -143,6 +145,14 @@ class Grant(Clause):
     def treatment(self, field: str) -> Treatment:
         """How this grant releases `field`; a field not listed is withheld."""
         return self.fields.get(field, WITHHOLD)
+
+    def tested_m(self, place: str) -> int | None:
+        """The grid on which `within` tests a place: that of its released cell; where it is withheld and the grant gives counts alone,
+        that of the counts; None: nowhere.
+        """
+        if self.treatment(place) != WITHHOLD:
+            return self.treatment(place).grid_m
+        return COUNTED_M if self.aggregates is not None and not shows(self.fields) else None
 
     @property
     def needs_case(self) -> bool:

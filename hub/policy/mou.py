@@ -19,7 +19,6 @@ from hub.policy.vocabulary import Part, Slug, Text, suggestion
 from hub.records import Record
 from hub.yamlfile import mark_of, nodes_of, read_yaml
 
-UNBUILT = {"match_only": "match"}
 MAX_PROBLEMS = 100  # told of one file; the rest shows when these are mended
 SHA256 = r"^[0-9a-f]{64}$"
 
@@ -178,19 +177,6 @@ def read_mou(source: bytes, datasets: Mapping[str, type[Record]]) -> Mou:
         raise InvalidPolicy("; ".join(f"{p.field}: {p.reason}" for p in problems[:5]), problems=problems) from None
     mou._source = source
     return mou
-
-
-def unbuilt(mou: Mou) -> list[Problem]:
-    """What the hub can read and does not act on yet: an MOU that says it must not come into force (docs/decisions/0006)."""
-    treatments = {(n, name, t.word) for n, g in enumerate(mou.grants) for name, t in g.fields.items()}
-    found = [
-        Problem(f"grants[{n}].fields.{name}", f"the hub can't {UNBUILT[word]} yet")
-        for n, name, word in sorted(treatments)
-        if word in UNBUILT
-    ]
-    for n, grant in enumerate(mou.grants):
-        found += [Problem(f"grants[{n}].aggregates", "the hub can't give aggregates yet")] if grant.aggregates else []
-    return found
 
 
 def _midnight(day: date) -> datetime:

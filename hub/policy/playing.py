@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import shapely
 
 from hub.errors import Problem
-from hub.geo import Point, snap
+from hub.geo import FINEST_M, Point, snap
 from hub.policy.clauses import Clause, Grant, Refusal
 from hub.policy.conditions import Within
 from hub.policy.mou import Mou
@@ -66,7 +66,7 @@ def _is_for(mou: Mou, grant: Grant, who: As) -> bool:
 def _reaches(grant: Grant, record: _Made, areas: Areas, now: datetime) -> bool:
     since, until = window(now, grant.occurred.lookback, grant.occurred.embargo, grant.treatment(WINDOW_FIELD).step)
     inside = (since is None or since <= record.at) and (until is None or record.at < until)
-    return inside and _meets(grant, record, snap(record.place, grant.treatment("place").grid_m), areas)
+    return inside and _meets(grant, record, snap(record.place, grant.tested_m("place") or FINEST_M), areas)
 
 
 def _refuses(mou: Mou, refusal: Refusal, who: As, record: _Made, areas: Areas) -> bool:

@@ -90,11 +90,18 @@ def finest(field: str, grants: Iterable[Mapping[str, Treatment]], refused: Refus
 
 
 def released(fields: Iterable[str], grants: Sequence[Mapping[str, Treatment]], refused: Refused) -> dict[str, Treatment] | None:
-    """How a record shows each of `fields`; None: it is not shown, because no grant reaches it or a refusal of whole records does."""
-    held = list(refused)
-    if not grants or None in held:
+    """How a record shows each of `fields`; None: it is not shown, because no grant that shows anything reaches it or a refusal of whole
+    records does.
+    """
+    held, giving = list(refused), [grant for grant in grants if shows(grant)]
+    if not giving or None in held:
         return None
-    return {field: finest(field, grants, held) for field in fields}
+    return {field: finest(field, giving, held) for field in fields}
+
+
+def shows(fields: Mapping[str, Treatment]) -> bool:
+    """Whether a grant of these fields lets anybody see that a record is there; one for counts or matches alone doesn't."""
+    return any(treatment.shows for treatment in fields.values())
 
 
 def read_treatment(field: Field, value: Any) -> Treatment:

@@ -9,10 +9,10 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
-from hub.policy.clauses import Duties, Grant, Refusal, Window
+from hub.policy.clauses import COUNTED_M, Aggregates, Duties, Grant, Refusal, Window
 from hub.policy.conditions import AtLeast, AtMost, Condition, OneOf, Within
 from hub.policy.mou import Mou
-from hub.policy.treatments import CLEAR, WITHHOLD, Treatment
+from hub.policy.treatments import CLEAR, WITHHOLD, Treatment, shows
 from hub.policy.vocabulary import Action
 from hub.records import WINDOW_FIELD, Field, Record
 
@@ -41,6 +41,7 @@ ACTION_WORDS: dict[Action, tuple[str, str]] = {  # in the sentence, and in full
     "subscribe": ("subscribe to", "be told of new ones (this hub does not do that yet)"),
     "match": ("match values against", "ask whether a value they know occurs in them (this hub does not do that yet)"),
 }
+COUNT_ALONE = ("count", "count them, without being shown any")
 REFRAIN_WORDS = {
     "NOREUSE": "It is used for the purpose that it was given for, and for no other.",
     "NORELINK": "It is not linked with other data to find out who somebody is.",
@@ -69,6 +70,7 @@ class Explained:
     purposes: str
     actions: tuple[str, ...]
     case: str
+    counts: str
     owed: tuple[str, ...]
     shown: tuple[Shown, ...]
     withheld: tuple[str, ...]
@@ -79,13 +81,14 @@ def explain(mou: Mou, grant: Grant, names: Mapping[str, str], dataset: type[Reco
     provider, consumer = parties(mou, names)
     released = [field for field in dataset.fields if grant.treatment(field.name) != WITHHOLD]
     return Explained(
-        summary=f"{provider} lets {consumer} {_listed([ACTION_WORDS[a][0] for a in grant.actions])} {provider}'s {grant.dataset}"
+        summary=f"{provider} lets {consumer} {_listed(does for does, _ in _done(grant))} {provider}'s {grant.dataset}"
         f" for {_purposes(grant)}.",
         records=tuple(condition_words(c, grant) for c in grant.where) or (f"Every one of {provider}'s {grant.dataset}.",),
         period=window_words(grant.occurred, grant.treatment(WINDOW_FIELD)),
         purposes=f"Only for {_purposes(grant)}. A reader says for which before anything is shown, and the log keeps it.",
-        actions=tuple(ACTION_WORDS[a][1] for a in grant.actions),
+        actions=tuple(full for _, full in _done(grant)),
         case=case_words(grant),
+        counts=count_words(grant.aggregates),
         owed=owed_words(grant.duties, parties(mou, names)[0]),
         shown=tuple(Shown(f.name, field_words(f.name), treatment_words(f, grant.treatment(f.name))) for f in released),
         withheld=tuple(field_words(f.name) for f in dataset.fields if f not in released),
@@ -131,7 +134,7 @@ def lines(mou: Mou, names: Mapping[str, str], datasets: Mapping[str, type[Record
     for grant in mou.grants:
         said = explain(mou, grant, names, datasets[grant.dataset])
         yield from ("", f"# {grant.id}", said.summary, *(f"- {r}" for r in said.records), said.period, said.purposes)
-        yield from (*(f"- {a}" for a in said.actions), said.case, *said.owed)
+        yield from (*(f"- {a}" for a in said.actions), said.case, said.counts, *said.owed)
         yield from (f"{s.words} ({s.field}): {s.how}" for s in said.shown)
         yield f"withheld: {', '.join(said.withheld)}"
     for refusal in mou.refuse:
@@ -226,6 +229,23 @@ def case_words(grant: Grant) -> str:
     return "No case reference is needed; one that is given is kept in the log."
 
 
+def count_words(aggregates: Aggregates | None) -> str:
+    """What may be counted, in a sentence."""
+    if aggregates is None:
+        return "No counts are given but of the records that are shown."
+    return (
+        "How many there are is given by 2 km cell, calendar month (UTC) and category, for whole months that have ended; no count below"
+        f" {aggregates.min_count}, and none from which a smaller one could be worked out."
+    )
+
+
+def _done(grant: Grant) -> list[tuple[str, str]]:
+    """What a grant lets its recipient do with records: in a sentence, and in full."""
+    shown = shows(grant.fields)
+    found = [ACTION_WORDS[action] for action in grant.actions if shown or action == "match"]
+    return found if shown or grant.aggregates is None else [*found, COUNT_ALONE]
+
+
 def owed_words(duties: Duties | None, provider: str) -> tuple[str, ...]:
     """What a recipient owes for what it is given, each a sentence."""
     if duties is None:
@@ -269,7 +289,7 @@ def _at_least(condition: Condition) -> str:
 def _within(condition: Condition, grant: Grant) -> str:
     names, one = _listed(condition.argument), len(condition.argument) == 1
     areas = f"the area {names}, or on its border" if one else f"each of the areas {names}, or on their borders"
-    cell = GRID_WORDS[grant.treatment(condition.field).grid_m]
+    cell = GRID_WORDS[grant.tested_m(condition.field) or COUNTED_M]
     return f"{_subject(condition)} lies in {areas}: the centre of its {cell} cell is what counts."
 
 

@@ -16,7 +16,7 @@ from hub.audit.log import append
 from hub.crypto.keyring import HUB, Keyring, Opening
 from hub.db import Transaction
 from hub.policy import treatments
-from hub.policy.treatments import CLEAR, WITHHOLD, Treatment
+from hub.policy.treatments import CLEAR, Treatment
 from hub.records import Field, Record
 from hub.sharing.deliveries import Delivery, Given, deliveries, keep, member
 from hub.sharing.live import LiveRefusal, Policy
@@ -74,6 +74,9 @@ class Writer:
 
     def map_event(self, reader: Reader, query: Query, at: datetime) -> Disclosure:
         return self._area_event(reader, query, {"as": "map"}, at)
+
+    def count_event(self, reader: Reader, at: datetime) -> Disclosure:
+        return Disclosure(self._event(reader, {"as": "counts"}, {}, at), reader.organisation)
 
     def item_event(self, reader: Reader, record: UUID, at: datetime) -> Disclosure:
         return Disclosure(self._event(reader, {}, {"id": [str(record)]}, at), reader.organisation)
@@ -210,4 +213,4 @@ def told(shown: Mapping[str, Iterable[str]]) -> dict[str, str]:
 def _released(policy: Policy, clauses: tuple[int, ...]) -> list[tuple[str, str]]:
     names = {n for c in clauses if c in policy.grants for n in policy.grants[c].fields}
     found = [(name, finest(policy, clauses, name)) for name in names]
-    return [(name, str(treatment)) for name, treatment in found if treatment != WITHHOLD]
+    return [(name, str(treatment)) for name, treatment in found if treatment.shows]

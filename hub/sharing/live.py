@@ -8,20 +8,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from hub.db import Transaction
 from hub.policy.duties import Owed
-from hub.policy.treatments import WITHHOLD, Treatment
+from hub.policy.treatments import WITHHOLD, Treatment, shows
 
 T = TypeVar("T")
+COUNT: Literal["count"] = "count"  # what `aggregates` lets a recipient do; a part of the action query
 
 
 @dataclass(frozen=True, slots=True)
 class LiveGrant:
     """One grant as the database holds it. `since` ≤ now < `until` is when its MOU is in force; `case_required`: it holds only for
-    requests with a case reference; `duties`: what its recipient owes for what it gives.
+    requests with a case reference; `duties`: what its recipient owes for what it gives; `min_count`:
+    the least of the counts that it gives; None: it gives none.
     """
 
     id: int
@@ -41,10 +43,15 @@ class LiveGrant:
     until: datetime
     case_required: bool = False
     duties: Owed | None = None
+    min_count: int | None = None
 
     def covers(self, recipient: int, purpose: str, action: str, dataset: int) -> bool:
-        """Whether this grant is for that organisation, purpose, action and dataset."""
-        return self.recipient == recipient and self.dataset == dataset and purpose in self.purposes and action in self.actions
+        """Whether this grant is for that organisation, purpose, action and dataset: `count`, or one that shows records. A grant that shows
+        nothing must not reach a released view: that a record is there would show.
+        """
+        gives = self.min_count is not None if action == COUNT else shows(self.fields)
+        action = "query" if action == COUNT else action
+        return gives and self.recipient == recipient and self.dataset == dataset and purpose in self.purposes and action in self.actions
 
     def treatment(self, name: str) -> Treatment:
         return self.fields.get(name, WITHHOLD)
@@ -151,7 +158,7 @@ def _read(tx: Transaction, epoch: int, table: str) -> Policy:
 
 def _grant(row: tuple[Any, ...]) -> LiveGrant:
     number, name, dataset, provider, recipient, purposes, actions, fields, lookback, embargo, mou, version, digest, *more = row
-    since, until, case, duties = more
+    since, until, case, duties, min_count = more
     return LiveGrant(
         number,
         name,
@@ -170,6 +177,7 @@ def _grant(row: tuple[Any, ...]) -> LiveGrant:
         until,
         case,
         None if duties is None else Owed.read(duties),
+        min_count,
     )
 
 

@@ -23,11 +23,11 @@ from hub.db import Transaction, transaction
 from hub.errors import Forbidden, InvalidRequest, NotAuthenticated, NotShared
 from hub.geo import CellRange
 from hub.records import WINDOW_FIELD, Record
-from hub.sharing import cursor, overview
+from hub.sharing import counting, cursor, overview
 from hub.sharing.context import Admission, Reach, releases, seal
 from hub.sharing.disclosure import Disclosure, Row, Writer, row
 from hub.sharing.explain import explanation
-from hub.sharing.live import LiveGrant, LiveRefusal, Policies, Policy
+from hub.sharing.live import COUNT, LiveGrant, LiveRefusal, Policies, Policy
 from hub.sharing.paths import SEEK_KEYS, SEEK_RATE, SEEK_SHARE, Query, areas_of, cells_of, is_time_path, remaining
 from hub.sharing.reader import Reader
 from hub.sharing.statements import NIL, Shape, Statements, array, page_arguments
@@ -36,6 +36,7 @@ RETRIES = 3
 EVENED_S = 0.01
 MAX_EXPORT = 10_000
 T = TypeVar("T")
+_REFUSED = {"export": ("lets your organisation export", ""), COUNT: ("lets your organisation count", "")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,14 @@ class Querying:
         """
         return self._again(lambda: self._map(reader, query))
 
+    def counts(self, reader: Reader) -> bytes:
+        """What the reader may count, as JSON (hub/sharing/counting.py).
+
+        Raises:
+            Forbidden, NotAuthenticated, Unavailable: as for a page.
+        """
+        return self._again(lambda: self._counts(replace(reader, action=COUNT)))
+
     def item(self, reader: Reader, record: UUID) -> str:
         """One record as a feature.
 
@@ -170,6 +179,16 @@ class Querying:
             self._writer.log(tx, disclosure, session.policy, answer.shares, answer.given)
         return answer.json
 
+    def _counts(self, reader: Reader) -> bytes:
+        with transaction(self._engine) as tx:
+            session = self._admit(tx, reader)
+            disclosure = self._writer.count_event(replace(reader, action="query"), session.admitted.wall)
+            self._needs_a_grant(session, disclosure)
+            statement = f"{self._name}_counts", f" as select * from hub.{self._name}_counts()"
+            rows = [counting.Counted(*row) for row in self._ask(session, statement, [], Reach())]
+            self._writer.log(tx, disclosure, session.policy, counting.shares(session.policy, session.grants, rows))
+        return counting.answer(session.policy, session.grants, rows, session.admitted.wall)
+
     def _item(self, reader: Reader, record: UUID) -> tuple[str, Policy, tuple[int, ...]]:
         """One record as a feature, and the clauses that release it and hold it back."""
         with transaction(self._engine) as tx:
@@ -208,8 +227,7 @@ class Querying:
             self._writer.log(session.tx, disclosure.refused("no case reference"), policy)
             raise Forbidden(f"For the purpose {reader.purpose} {self._name} are shared only with a case reference; give that of your case.")
         self._writer.log(session.tx, disclosure.refused("no MOU in force"), policy)
-        to_do = "lets your organisation export" if reader.action == "export" else "shares"
-        whom = "" if reader.action == "export" else " with your organisation"
+        to_do, whom = _REFUSED.get(reader.action, ("shares", " with your organisation"))
         raise Forbidden(f"No MOU in force {to_do} {self._name}{whom} for the purpose {reader.purpose}.")
 
     def _rows(self, session: _Session, query: Query, position: cursor.Position | None) -> list[Row]:
@@ -292,8 +310,8 @@ class Querying:
             reach,
             session.released,
         )
-        marks = ", ".join(["%s"] * len(arguments))
-        return session.tx.rows(f"select hub.enter(%s, %s); execute {name}({marks})", [self._dataset.number, context, *arguments])
+        marks = f"({', '.join(['%s'] * len(arguments))})" if arguments else ""
+        return session.tx.rows(f"select hub.enter(%s, %s); execute {name}{marks}", [self._dataset.number, context, *arguments])
 
 
 def wait_out(began: float) -> None:

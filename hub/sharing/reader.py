@@ -5,7 +5,7 @@ from typing import Literal
 
 from hub.audit.leaf import By
 
-Action = Literal["query", "export"]
+Action = Literal["query", "export", "count"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ whoever changes rules takes it alone, so no record is stored with the labels of 
 from hub.geo import cells_sql
 from hub.records import Record
 from hub.released import AGREEMENTS, AUDITOR, PATHS, READER, WRITER, context_sql, view_sql
+from hub.sharing.counting import counts_sql
 from hub.sharing.labels import SQL_TYPES, alike_sql, label_sql, labels_of, rule_columns, rules_sql, tested_sql
 from hub.sharing.recalled import CONTENT_MAC, FIELD_MAC, before_sql, recall_sql
 from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_column, sealed_fields
@@ -23,6 +24,7 @@ def dataset_sql(name: str, dataset: type[Record]) -> str:
             label_sql(name, dataset),
             context_sql(name, dataset),
             *(view_sql(name, dataset, path) for path in PATHS),
+            counts_sql(name, dataset),
             _known_sql(name),
             recall_sql(name, dataset),
             _store_sql(name, dataset),

@@ -95,6 +95,7 @@ grants = sa.Table(
     sa.Column("embargo_s", sa.BigInteger),
     sa.Column("case_required", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("duties", pg.JSONB),  # hub/policy/duties.py
+    sa.Column("min_count", sa.Integer),  # of the counts that it gives; null: none
     sa.UniqueConstraint("mou_id", "name"),
 )
 refusals = sa.Table(  # ids count down from -1: labels hold those of grants too

@@ -199,7 +199,9 @@ def treatment(word: str) -> str:
     if name == "grid_m":
         return f"{value} m cells"
     if name == "round_to":
-        return {"PT1H": "cut down to the hour", "P1D": "cut down to the day"}.get(value, f"rounded to {value}")
+        return {"PT1H": "cut down to the hour", "P1D": "cut down to the day", "P1M": "cut down to the month"}.get(
+            value, f"rounded to {value}"
+        )
     if name == "bands":
         return f"in bands beginning at {value.replace('/', ', ')}"
     if name == "last":

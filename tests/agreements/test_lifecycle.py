@@ -395,7 +395,6 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], int, str]] = {
         lambda d: d | {"tests": [{"as": {"organisation": "health", "purpose": "x"}, "record": {"at": [0, 0]}, "expect": "shown"}]},
         422, "tests[0].expect",
     ),
-    "a word that nothing follows yet": (lambda d: d | {"grants": [grant(aggregates={"min_count": 5})]}, 422, "grants[0].aggregates"),
 }  # fmt: skip
 
 

@@ -129,11 +129,11 @@ def as_words(name: str, treatment: Any) -> str:
     """A treatment of the oracle as the hub writes it."""
     if isinstance(treatment, tuple):
         return f"bands:{'/'.join(map(str, treatment[1]))}" if treatment[0] == "bands" else f"last:{treatment[1]}"
-    return treatment if treatment in ("clear", "withhold") else f"{'grid_m' if name == 'place' else 'round_to'}:{treatment}"
+    return treatment if treatment in ("clear", "match_only", "withhold") else f"{'grid_m' if name == 'place' else 'round_to'}:{treatment}"
 
 
 def _expected(records: list[Released]) -> tuple[Any, ...]:
     fields: dict[str, set[str]] = {}
-    for name, treatment in ((n, t) for r in records for n, t in r.treatments.items() if t != "withhold"):
+    for name, treatment in ((n, t) for r in records for n, t in r.treatments.items() if t not in ("withhold", "match_only")):
         fields.setdefault(name, set()).add(as_words(name, treatment))
     return len(records), {key for r in records for key in r.grants}, fields

@@ -145,7 +145,7 @@ def _grant(rng: Random, made: Batch, name: str) -> dict[str, Any]:
         "where": [c for c in _where(rng, made, fields["place"]) if not _cuts(c, fields["severity"])] or "everything",
         "fields": {k: v for k, v in fields.items() if v != "withhold" or rng.random() < 0.3},
     }
-    if all(v == "withhold" for v in made_grant["fields"].values()):
+    if all(v in ("withhold", "match_only") for v in made_grant["fields"].values()):
         made_grant["fields"]["status"] = "clear"
     window = _window(rng) if fields["occurred_at"] != "withhold" else {}
     case = {"case_reference": "required"} if rng.random() < 0.2 else {}
@@ -171,6 +171,7 @@ def _fields(rng: Random) -> dict[str, Any]:
     plain["external_id"] = rng.choice([plain["external_id"], {"last": rng.choice([1, 4, 20])}])
     other = {name: rng.choice(times) for name in ("occurred_until", "reported_at", "resolved_at")}
     sealed = {name: rng.choice(["clear", "withhold", "withhold"]) for name in ("title", "narrative", "phone", "people", "address")}
+    sealed |= {"phone": "match_only"} if rng.random() < 0.1 else {}
     sealed |= {name: {"last": rng.choice([2, 4, 20])} for name in ("phone", "title") if rng.random() < 0.3}
     return {"place": place, "occurred_at": rng.choice([*times[:3], *times]), **plain, **other, **sealed}
 

@@ -173,7 +173,7 @@ def _refusal(oracle: Oracle, refusal: Refusal, record: Record, open_: Sequence[G
     missed = [c for c in refusal.conditions if not oracle.holds(refusal, c, record)]
     holds = refusal.since <= now < refusal.until
     what = REFUSALS[refusal.fields is not None]
-    given = [n for n in refusal.fields or () if n not in held and any(g.treatment(n) != "withhold" for g in open_)]
+    given = [n for n in refusal.fields or () if n not in held and any(g.treatment(n) not in ("withhold", "match_only") for g in open_)]
     if refusal.fields is not None and not given:
         return
     if not missed and now in (refusal.since, refusal.since - MICROSECOND):
@@ -194,7 +194,7 @@ def _refusal(oracle: Oracle, refusal: Refusal, record: Record, open_: Sequence[G
 
 
 def _finer(one: Any, other: Any) -> bool:
-    order = ("clear", "100", "PT1H", "500", "P1D", "2000", "bands", "last", "withhold")
+    order = ("clear", "100", "PT1H", "500", "P1D", "2000", "bands", "last", "match_only", "withhold")
     measure = [len(t[1]) if word(t) == "bands" else t[1] if word(t) == "last" else 0 for t in (one, other)]
     return order.index(word(one)) < order.index(word(other)) or (word(one) == word(other) and measure[0] > measure[1])
 

@@ -398,7 +398,8 @@ def _finest(name: str, given: Sequence[Any]) -> Any:
     """Of two bandings the one with more bands, then the one whose bands begin later; of two ends the longer."""
     known = next((t for t in FINEST_FIRST[name] if t in given), None)
     measured = [t for t in given if isinstance(t, tuple)]
-    return known or max(measured, key=lambda t: (len(t[1]), t[1]) if t[0] == "bands" else t[1], default="withhold")
+    hidden = "match_only" if "match_only" in given else "withhold"
+    return known or max(measured, key=lambda t: (len(t[1]), t[1]) if t[0] == "bands" else t[1], default=hidden)
 
 
 def _values(record: Record, treatments: Mapping[str, Any]) -> dict[str, Any]:

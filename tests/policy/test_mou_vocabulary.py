@@ -63,11 +63,10 @@ BAD_EDITS: dict[tuple[str, str], tuple[str, int | None, str]] = {
     ("category: clear", "category: clear, severity: {bands: [4, 1]}"): ("grants[0].fields.severity", 20, "ascending"),
     ("category: clear", "category: clear, phone: {last: 21}"): ("grants[0].fields.phone", 20, "is not a treatment"),
     ("category: clear", "category: clear, people: {last: 4}"): ("grants[0].fields.people", 20, "is not a treatment"),
-    ("category: clear", "category: clear, phone: match_only"): ("grants[0].fields.phone", None, "can't match yet"),
+    ("category: clear", "category: clear, title: match_only"): ("grants[0].fields.title", 20, "is not a treatment"),
     ("category: clear", "category: clear, phone: {last: 0}"): ("grants[0].fields.phone", 20, "is not a treatment"),
     ("  occurred:", "  duties: {refrain: [NOSALE]}\n  occurred:"): ("grants[0].duties.refrain[0]", 19, "'NOREUSE' or 'NORELINK'"),
     ("  occurred:", "  duties: {retain: PT4H}\n  occurred:"): ("grants[0].duties.retain", 19, "a day (P1D) or longer"),
-    ("  occurred:", "  aggregates: {min_count: 5}\n  occurred:"): ("grants[0].aggregates", None, "can't give aggregates yet"),
     ("  occurred:", "  aggregates: {min_count: 1}\n  occurred:"): ("grants[0].aggregates.min_count", 19, "greater than or equal to 2"),
 }
 

@@ -207,6 +207,7 @@ GENERATORS: dict[str, Callable[..., Asks]] = {
     "auditEvents": _audit,
     **dict.fromkeys(AGREEMENTS, _agreements),
     **dict.fromkeys(DUTIES, _duties),
+    "counts_incidents": _plain,
 }
 
 

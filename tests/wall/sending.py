@@ -132,6 +132,7 @@ _FRESH = [
     (re.compile(rb'"timeStamp":"[^"]{24}"'), b'"timeStamp":"-"'),
     (re.compile(rb'"kind":"(records|counts)","at":"[^"]{24}"'), rb'"kind":"\1","at":"-"'),
     (re.compile(rb'"event":"[0-9a-f-]{36}","leaf":"[0-9a-f]{64}"'), b'"event":"-","leaf":"-"'),
+    (re.compile(rb'^{"at":"[^"]{24}","grants":'), b'{"at":"-","grants":'),
     (re.compile(rb'"retain_until":"[^"]{24}"'), b'"retain_until":"-"'),
     (re.compile(rb'"access_token":"[^"]+"'), b'"access_token":"-"'),
 ]

@@ -60,7 +60,7 @@ FUNCTIONS = {
         "agreement_areas",
         "refusal_snapshot",
         "deliver",
-        *(f"{name}_ctx" for name in DATASETS),
+        *(f"{name}_{what}" for name in DATASETS for what in ("ctx", "counts")),
     },
     "hub_writer": {
         "audit_append",

@@ -78,7 +78,9 @@ def _sign(world: World, found: Sequence[Scenario], folder: Path) -> None:
             (folder / "west.geojson").write_bytes(content)
             pinned = {"jurisdictions": {"west": {"file": "west.geojson", "sha256": hashlib.sha256(content).hexdigest()}}}
         refuse = {"refuse": json.loads(json.dumps(s.refuse))} if s.refuse else {}  # copies: no YAML aliases
-        owed = {} if s.name == "exact" else {"duties": {"retain": "P30D"}}
+        owed: dict[str, Any] = {} if s.name == "exact" else {"duties": {"retain": "P30D"}}
+        if s.name not in ("exact", "placeless", "withheld"):  # whose twins lie in two cells, or months
+            owed |= {"aggregates": {"min_count": 2}}
         grants = [g | owed for g in json.loads(json.dumps(s.grants))]
         world.mou(folder, f"MOU-{s.name.upper()}", s.provider, s.reader, grants, **pinned, **refuse)
         assert world.publish(s.reader, feature(f"own-{s.reader}")).status_code == 201

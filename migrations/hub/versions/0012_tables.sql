@@ -1,0 +1,3 @@
+-- Run as hub_owner.
+
+alter table hub.grants add column min_count int;
