@@ -52,10 +52,10 @@ def member(policy: Policy, clauses: tuple[int, ...], at: datetime) -> str:
 
 
 def deliveries(policy: Policy, given: Iterable[Given], fields: dict[tuple[int, ...], dict[str, str]]) -> list[Delivery]:
-    """What is to be kept of an access; `fields`: how records with these clauses are shown."""
+    """What is to be kept of an access; `fields`: how records with these clauses are shown, for those under a duty."""
     alike: dict[tuple[int, tuple[int, ...]], list[str]] = {}
-    for record in given:
-        if owed(policy, record.clauses) is not None:
+    for record in given if fields else ():
+        if record.clauses in fields:
             alike.setdefault((record.provider, record.clauses), []).append(record.id)
     found = []
     for (provider, clauses), records in alike.items():

@@ -18,7 +18,7 @@ from hub.db import Transaction
 from hub.policy import treatments
 from hub.policy.treatments import CLEAR, Treatment
 from hub.records import Field, Record
-from hub.sharing.deliveries import Delivery, Given, deliveries, keep, member
+from hub.sharing.deliveries import Delivery, Given, deliveries, keep, member, owed
 from hub.sharing.live import LiveRefusal, Policy
 from hub.sharing.paths import Query
 from hub.sharing.reader import Reader
@@ -124,7 +124,7 @@ class Writer:
 
     def given(self, policy: Policy, rows: Sequence[Row]) -> list[Delivery]:
         """What is to be kept of records that are shown whole, under grants with duties."""
-        shown = {clauses: dict(_shown(policy, clauses)) for clauses in {r.clauses for r in rows}}
+        shown = {c: dict(_shown(policy, c)) for c in {r.clauses for r in rows} if owed(policy, c)}
         return deliveries(policy, (Given(r.provider, r.id, r.clauses) for r in rows), shown)
 
     def features(self, policy: Policy, shape: Shape, rows: Sequence[Row], at: datetime) -> list[str]:

@@ -17,7 +17,7 @@ import orjson
 from hub.audit.leaf import Share, instant
 from hub.geo import FINEST_M, Cell, CellRange, Point, snap
 from hub.policy.treatments import WITHHOLD, Treatment
-from hub.sharing.deliveries import Delivery, Given, deliveries
+from hub.sharing.deliveries import Delivery, Given, deliveries, owed
 from hub.sharing.disclosure import cited, finest, told
 from hub.sharing.live import LiveGrant, Policy
 
@@ -99,7 +99,11 @@ def of_records(policy: Policy, found: Sequence[Spot], at: datetime) -> Overview:
         sets = {s.clauses for s in own}
         more = {"fields": told({name: _words(policy, sets, name) for name in ("place", *_FIELDS)})}
         shares.append(Share(policy.names[provider], cited(policy, sets), [s.revision_no for s in own], more))
-    shown = {c: {n: ",".join(t) for n in ("place", *_FIELDS) if (t := _words(policy, [c], n))} for c in {s.clauses for s in found}}
+    shown = {
+        c: {n: ",".join(t) for n in ("place", *_FIELDS) if (t := _words(policy, [c], n))}
+        for c in {s.clauses for s in found}
+        if owed(policy, c)
+    }
     given = deliveries(policy, (Given(s.provider, s.id, s.clauses) for s in found), shown)
     return Overview(orjson.dumps(answer, option=orjson.OPT_UTC_Z), shares, given)
 
