@@ -19,8 +19,9 @@ from hub.policy.treatments import WITHHOLD, Treatment, released, window
 from hub.records import WINDOW_FIELD, Record
 
 COMING, SUSPENDED, PERIOD = "is coming into force", "its MOU is suspended", "its MOU is outside its period"
+ENDED = "its MOU was ended or replaced"
 CONDITIONS, WINDOW = "the record does not meet its conditions", "the record is outside its window"
-WHY_NOT = (COMING, SUSPENDED, PERIOD, CONDITIONS, WINDOW)  # all that a trace can say
+WHY_NOT = (COMING, SUSPENDED, ENDED, PERIOD, CONDITIONS, WINDOW)  # all that a trace can say
 _STATES = {"activating": COMING, "suspended": SUSPENDED}
 
 
@@ -47,8 +48,8 @@ class _Clause:
 
     def why_not(self, at: datetime, now: datetime) -> str | None:
         """What keeps it from holding on the record now; None: it holds."""
-        if self.state in _STATES:
-            return _STATES[self.state]
+        if self.state != "active":  # the rules of what ended are there for a moment more, or until a hub that was cut off serves again
+            return _STATES.get(self.state, ENDED)
         if not self.since <= now < self.until:
             return PERIOD
         if self.missed:

@@ -15,7 +15,7 @@ from hub.policy.clauses import Grant
 from hub.policy.treatments import Treatment
 from hub.policy.words import Shown
 from hub.records import WINDOW_FIELD, Record
-from hub.sharing.trace import COMING, CONDITIONS, PERIOD, SUSPENDED, WINDOW
+from hub.sharing.trace import COMING, CONDITIONS, ENDED, PERIOD, SUSPENDED, WINDOW
 
 ACTIONS = tuple(words.ACTION_WORDS)
 Said = Mapping[str, Any]  # a reader or a clause, as the trace tells it
@@ -24,6 +24,7 @@ Said = Mapping[str, Any]  # a reader or a clause, as the trace tells it
 WHY = {
     COMING: "Its agreement is just coming into force; it gives nothing before it is.",
     SUSPENDED: "Its agreement is suspended: it gives nothing until it is resumed.",
+    ENDED: "Its agreement was ended, or another version replaced it: it gives nothing any more.",
     PERIOD: "Today is outside the period of its agreement.",
     CONDITIONS: "The record is not one of those that this grant shares.",
     WINDOW: "The record is too old or too new for this grant now.",
@@ -31,6 +32,7 @@ WHY = {
 SHORT = {
     COMING: "its agreement is coming into force",
     SUSPENDED: "its agreement is suspended",
+    ENDED: "its agreement was ended or replaced",
     PERIOD: "outside the period of its agreement",
     CONDITIONS: "not one of the records that are shared with it",
     WINDOW: "too old or too new now",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hub.agreements.activation import Activation
 from tests.signing import OPERATOR
 from tests.world import World, feature, grant
 
@@ -114,3 +115,29 @@ def test_a_record_that_is_shared_with_nobody_has_no_clauses(world: World, ids: d
     record = world.publish("stranger", feature("alone")).json()["records"][0]["id"]
     found = trace(world, "stranger", record)
     assert (found["readers"], found["clauses"]) == ([], [])
+
+
+@pytest.mark.parametrize("how", ["ended", "replaced"])
+def test_what_ended_holds_nothing_though_its_rules_are_still_there(
+    world: World, ids: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """As when the hub is killed between the step and taking the rules away, which it goes on with when it serves again."""
+    slug = f"leaver-{how}"
+    world.organisation(slug)
+    name = f"MOU-{slug.upper()}"
+    world.mou(tmp_path, name, "police", slug, [grant("first")])
+    told = lambda: [c for c in trace(world, "police", ids["old fire"])["clauses"] if c["recipient"] == slug]  # noqa: E731
+    readers = lambda: [r for r in trace(world, "police", ids["old fire"])["readers"] if r["organisation"] == slug]  # noqa: E731
+    assert [(c["grant"], c["holds"]) for c in told()] == [("first", True)]
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(Activation, "sweep", lambda *_: None)
+        if how == "ended":
+            world.services.lifecycle.terminate(OPERATOR, name, 1, "done")
+        else:
+            world.mou(tmp_path, name, "police", slug, [grant("second", ["other"])], version=2)
+    after = {c["grant"]: (c["holds"], c.get("why_not")) for c in told()}
+    assert after["first"] == (False, "its MOU was ended or replaced")
+    assert [r["purpose"] for r in readers()] == ([] if how == "ended" else ["other"])
+    assert world.get(slug, "research", f"{ITEMS}/{ids['old fire']}/explain").status_code == 404
+    world.services.lifecycle.activation.resume(world.clock())
+    assert [c["grant"] for c in told()] == ([] if how == "ended" else ["second"])

@@ -2,9 +2,12 @@
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
+
+from hub.crypto.keyring import Keyring
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -13,3 +16,17 @@ def _quiet() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many fields each call opened."""
+    calls: list[int] = []
+    real = Keyring.open_batch
+
+    def noting(self: Keyring, items: Any) -> list[bytes]:
+        calls.append(len(items))
+        return real(self, items)
+
+    monkeypatch.setattr(Keyring, "open_batch", noting)
+    return calls

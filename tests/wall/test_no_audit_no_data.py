@@ -1,6 +1,6 @@
 """Without its leaf in the log nothing is told: no record, no refusal, no token, no receipt; and no sealed field is opened."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from hub.sharing import overview
 from hub.sharing.disclosure import Writer
 from tests.wall.asks import POSTER
 from tests.wall.sending import SIGNED, Answer, Ask, send
+from tests.wall.under_way import between
 from tests.world import ASSERTION_TYPE, World, feature, grant
 
 ITEMS, MAP = "/collections/incidents/items", "/collections/incidents/map"
@@ -31,20 +32,6 @@ def shared(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     for client, purpose in (("health", "research"), ("fire", "research"), ("health", None), (POSTER, None)):
         world.bearer(client, purpose)  # while there is a log
     return world
-
-
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many fields each call opened."""
-    calls: list[int] = []
-    real = Keyring.open_batch
-
-    def noting(self: Keyring, items: Any) -> list[bytes]:
-        calls.append(len(items))
-        return real(self, items)
-
-    monkeypatch.setattr(Keyring, "open_batch", noting)
-    return calls
 
 
 def _asks(world: World) -> dict[str, Ask]:
@@ -205,20 +192,6 @@ def test_one_disclosure_is_one_leaf(shared: World) -> None:
 # --- a leaf under a policy that no longer holds ------------------------------------------------------------------------------------
 
 
-def _between(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], None]) -> list[int]:
-    """Calls `act` with the number of the attempt after the rows were read and before they are logged."""
-    attempts: list[int] = []
-    log = Writer.log
-
-    def late(self: Writer, tx: Any, *rest: Any) -> None:
-        attempts.append(len(attempts) + 1)
-        act(attempts[-1])
-        log(self, tx, *rest)
-
-    monkeypatch.setattr(Writer, "log", late)
-    return attempts
-
-
 @pytest.mark.parametrize("name", ["a page", "a record"])
 def test_a_policy_that_changes_meanwhile_is_asked_again(
     shared: World, monkeypatch: pytest.MonkeyPatch, opened: list[int], tmp_path: Path, name: str
@@ -230,7 +203,7 @@ def test_a_policy_that_changes_meanwhile_is_asked_again(
     assert CANARY.encode() in send(shared, [ask])[0][0].body
     opened.clear()
     before = len(shared.leaves(type="query"))
-    attempts = _between(monkeypatch, lambda n: _sign(shared, tmp_path, version + 2, {"category": "clear"}) if n == 1 else None)
+    attempts = between(monkeypatch, lambda n: _sign(shared, tmp_path, version + 2, {"category": "clear"}) if n == 1 else None)
     ((answer,),) = send(shared, [ask])
     assert answer.status == 200
     assert attempts == [1, 2]
@@ -246,7 +219,7 @@ def test_a_grant_taken_away_meanwhile_is_not_used(
 ) -> None:
     version = _version(shared)
     _sign(shared, tmp_path, version + 1, {"category": "clear", "narrative": "clear"})
-    _between(monkeypatch, lambda n: _sign(shared, tmp_path, version + 2, {"category": "clear"}, "other") if n == 1 else None)
+    between(monkeypatch, lambda n: _sign(shared, tmp_path, version + 2, {"category": "clear"}, "other") if n == 1 else None)
     asked = _asks(shared)
     answers = {name: send(shared, [asked[name]])[0][0].status for name in ("a page", "a map", "a record", "an explanation")}
     assert answers == {"a page": 403, "a map": 403, "a record": 404, "an explanation": 404}
@@ -258,7 +231,7 @@ def test_a_policy_that_never_rests_ends_in_503(shared: World, monkeypatch: pytes
         with shared.superuser() as admin:
             admin.exec_driver_sql("update hub.policy_epoch set epoch = epoch + 1")
 
-    _between(monkeypatch, unrest)
+    between(monkeypatch, unrest)
     before = _stored(shared)
     for name in ("a page", "a record", "that a record is absent", "a map", "an explanation"):
         ((answer,),) = send(shared, [_asks(shared)[name]])

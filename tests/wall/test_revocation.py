@@ -1,22 +1,17 @@
 """Revoked is revoked: the next query gives nothing, whichever pooled connection answers it."""
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
-from typing import Any
 
 import pytest
 
 from hub.identity import clients
-from hub.sharing.disclosure import Writer
 from tests.wall.sending import Ask, send
+from tests.wall.under_way import POOL, on_every_connection
 from tests.world import World, feature, grant
 
 ITEMS, MAP = "/collections/incidents/items", "/collections/incidents/map?bbox=-180,-90,180,90"
 SHARED, ENDED = [200, 200, 200, 200], [403, 403, 404, 404]  # a page, a map, a record, an explanation
-POOL = 4  # what tests/world.py gives each role
 
 
 @pytest.fixture
@@ -41,27 +36,14 @@ def _asked_for(world: World, reader: str, record: str, purpose: str) -> list[int
     return [answer.status for (answer,) in send(world, asks)]
 
 
-def _on_every_connection(world: World, patch: pytest.MonkeyPatch, ask: Callable[[], list[int]]) -> list[list[int]]:
-    """Asks as often as there are pooled connections, each holding one while the others do."""
-    barrier, log = Barrier(POOL, timeout=20), Writer.log
-
-    def together(self: Writer, *rest: Any) -> None:
-        barrier.wait()
-        log(self, *rest)
-
-    with patch.context() as inner, ThreadPoolExecutor(POOL) as threads:
-        inner.setattr(Writer, "log", together)
-        return [found.result() for found in [threads.submit(ask) for _ in range(POOL)]]
-
-
 def test_a_version_without_the_grant_ends_it_on_every_connection(
     world: World, shared: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, record = shared
     asked = lambda: _asked(world, reader, record)  # noqa: E731
-    assert _on_every_connection(world, monkeypatch, asked) == [SHARED] * POOL
+    assert on_every_connection(monkeypatch, asked) == [SHARED] * POOL
     world.mou(tmp_path, f"MOU-{reader.upper()}", "police", reader, [grant("second", ["planning"])], version=2)
-    assert _on_every_connection(world, monkeypatch, asked) == [ENDED] * POOL
+    assert on_every_connection(monkeypatch, asked) == [ENDED] * POOL
     assert world.get(reader, "planning", ITEMS).status_code == 200  # what was not taken away stays
 
 
