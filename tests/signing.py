@@ -65,10 +65,10 @@ class Signing:
                 found = self._signed(provider, mou, path.parent)
             return Loaded(mou, False, self.lifecycle.finish(found), before[-1] if before else None)
 
-    def prepare(self, path: Path) -> Mou:
-        """An MOU file, signed by both parties."""
+    def prepare(self, path: Path, until: str = "signed") -> Mou:
+        """An MOU file, signed by both parties; or no further than a draft, or than proposed, and then signed by one of them."""
         mou, _ = check(path, DATASETS)
-        self._sign(_actor(mou.parties.provider), mou, path.parent)
+        self._sign(_actor(mou.parties.provider), mou, path.parent, until)
         return mou
 
     def _signed(self, provider: Actor, mou: Mou, folder: Path) -> Version:
@@ -76,13 +76,15 @@ class Signing:
         effect = self.lifecycle.diff(provider, mou.mou, mou.version)
         return self.lifecycle.activate(provider, mou.mou, mou.version, sha256(effect).hexdigest())
 
-    def _sign(self, provider: Actor, mou: Mou, folder: Path) -> None:
+    def _sign(self, provider: Actor, mou: Mou, folder: Path, until: str = "signed") -> None:
         named = (mou.mou, mou.version)
         for pinned in mou.jurisdictions.values():
             self.lifecycle.keep_boundary(provider, pinned.sha256, (folder / pinned.file).read_bytes())
         self.lifecycle.draft(provider, mou.source)
+        if until == "draft":
+            return
         self.lifecycle.propose(provider, *named)
-        for slug in (mou.parties.provider, mou.parties.consumer):
+        for slug in (mou.parties.provider, mou.parties.consumer)[: 1 if until == "proposed" else 2]:
             actor = _actor(slug)
             self.lifecycle.sign(actor, *named, sign(self._key(slug), None, self.lifecycle.statement(actor, *named), STATEMENT))
 

@@ -8,6 +8,7 @@ from itertools import pairwise, product
 from random import Random
 from typing import Any
 
+from tests.policy import lives
 from tests.policy.edges import MICROSECOND, SITES, GeoJson, Index, Site, spot_in, times_around, window_bounds
 from tests.policy.oracle import FINEST_FIRST, Grant, Oracle, Reader, Record, Released, Request, area, centre, covers, where_is, word
 
@@ -39,6 +40,7 @@ class Batch:
     nows: Sequence[datetime]
     areas: Mapping[str, GeoJson] = field(default_factory=dict)
     mous: list[dict[str, Any]] = field(default_factory=list)  # in the order in which they are loaded
+    steps: dict[tuple[str, int], str] = field(default_factory=dict)  # how far a version is brought; otherwise into force
     records: list[Record] = field(default_factory=list)
     features: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # provider, feature
     asked: list[Asked] = field(default_factory=list)
@@ -56,7 +58,7 @@ class Batch:
         return sorted({m["parties"]["consumer"] for m in self.mous})
 
     def oracle(self) -> Oracle:
-        return Oracle(self.mous, {f"{name}.geojson": area(geometry) for name, geometry in self.areas.items()})
+        return Oracle(self.mous, {f"{name}.geojson": area(geometry) for name, geometry in self.areas.items()}, self.steps)
 
 
 def batch(seed: int, consumers: int, records: int, requests: int) -> Batch:
@@ -71,6 +73,9 @@ def batch(seed: int, consumers: int, records: int, requests: int) -> Batch:
     grants = [g for g in oracle.grants if "query" in g.data["actions"]]
     for n in range(records):
         _add_record(rng, made, oracle, grants[n % len(grants)], sites, n)
+    more, made.steps = lives.beside(made.seed, made.mous, CATEGORIES)
+    made.mous += more
+    oracle = made.oracle()
     made.asked = [_ask(rng, made, oracle, consumer) for consumer in made.consumers for _ in range(requests)]
     made.asked += _ask_edges(rng, made, oracle)
     return made

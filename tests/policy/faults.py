@@ -19,11 +19,12 @@ from hub.released import PATHS, view_sql
 from hub.sharing import context, disclosure, live, paths, query, statements
 from hub.sharing.labels import label_sql
 from tests.policy.answers import api_differences
+from tests.policy.edges import MICROSECOND
 from tests.policy.playing import Played
 from tests.policy.views import CHECK, INCIDENTS, label_differences, view_differences
 
 Differences = Iterator[str]
-CORE = Path(MIGRATIONS) / "hub" / "versions" / "0003_core.sql"
+CORES = sorted((Path(MIGRATIONS) / "hub" / "versions").glob("*_core.sql"), reverse=True)
 RELABEL = """
 update hub.incidents i set released = hub.incidents_label(null, i.provider, i.category, i.occurred_at, i.occurred_until, i.reported_at,
   i.resolved_at, i.status, i.severity, i.handling, i.external_id, i.c100, i.c500, i.c2k)"""
@@ -98,6 +99,13 @@ LABEL_FAULTS = [
         ),
     ),
     Fault("refusals label nothing", in_labels(rules="delete from hub.incidents_rules where clause in (select id from hub.refusals)")),
+    Fault(
+        "a suspended MOU loses its labels",
+        in_labels(
+            rules="delete from hub.incidents_rules where clause in"
+            " (select g.id from hub.grants g join hub.mous m on m.id = g.mou_id where m.state = 'suspended')"
+        ),
+    ),
     Fault("a rule reaches other providers' records", in_labels(("r.provider = p_provider and ", ""))),
 ]
 
@@ -144,10 +152,10 @@ def _owner_cursor(played: Played) -> Iterator[tuple[Any, Any]]:
         connection.close()
 
 
-def _snapshot(*edits: tuple[str, str]) -> Callable[[], str]:
-    text = re.search(r"create function hub\.policy_snapshot.*?\n\$\$;", CORE.read_text(), re.S)
-    assert text
-    return partial(edited, text.group(), *edits)
+def _snapshot(*edits: tuple[str, str], name: str = "policy_snapshot") -> Callable[[], str]:
+    """The function as the newest migration makes it, edited."""
+    found = (re.search(rf"create function hub\.{name}\(.*?\n\$\$;", core.read_text(), re.S) for core in CORES)
+    return partial(edited, next(text.group() for text in found if text), *edits)
 
 
 def _set(target: Any, name: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
@@ -191,6 +199,7 @@ _SINCE = "i.occurred_at >= (select since from c)[public.idx((select grants from 
 _UNTIL = "i.occurred_at < (select until from c)[public.idx((select grants from c), g)]"
 _BAND = "b.low[width_bucket(i.severity, b.low)]"
 _COARSEST_FIRST = {2000: "c2k", 500: "c500", 100: "c100"}
+_ACTIVE = "m.state = 'active'"
 NOTHING = Fault("nothing", in_views())
 VIEW_FAULTS = [
     Fault("the look-back is not tested", in_views((_SINCE, "true"))),
@@ -232,6 +241,20 @@ VIEW_FAULTS = [
     Fault(
         "an MOU ends a moment late", in_views(patch=_live(lambda g, p, now: p in g.purposes and "query" in g.actions and now <= g.until))
     ),
+    Fault(
+        "an MOU's last moment is left out", in_views(patch=_live(lambda g, p, now: _as_it_is(g, p, now) and now < g.until - MICROSECOND))
+    ),
+    Fault("an MOU's first moment is left out", in_views(patch=_live(lambda g, p, now: _as_it_is(g, p, now) and now > g.since))),
+    Fault("a suspended MOU counts as active", in_views(sql=_snapshot((_ACTIVE, "m.state in ('active', 'suspended')")))),
+    Fault("a version counts before it is in force", in_views(sql=_snapshot((_ACTIVE, "m.state in ('active', 'activating')")))),
+    Fault(
+        "a suspended MOU still refuses",
+        in_views(sql=_snapshot((_ACTIVE, "m.state in ('active', 'suspended')"), name="refusal_snapshot")),
+    ),
+    Fault(
+        "a version refuses before it is in force",
+        in_views(sql=_snapshot((_ACTIVE, "m.state in ('active', 'activating')"), name="refusal_snapshot")),
+    ),
     Fault("a grant for cases opens without one", in_views(patch=_live(_as_it_is, lambda g, case: True))),
     Fault("a case opens nothing", in_views(patch=_live(_as_it_is, lambda g, case: not g.case_required))),
     Fault("a case closes what needs none", in_views(patch=_live(_as_it_is, lambda g, case: case == g.case_required))),
@@ -246,12 +269,13 @@ VIEW_FAULTS = [
 def in_flow(
     patch: Callable[[pytest.MonkeyPatch], None], views: tuple[str, str] | None = None
 ) -> Callable[[list[Played], pytest.MonkeyPatch], Differences]:
-    """Sessions are closed before and after: they hold prepared statements."""
+    """Sessions are closed before and after: they hold prepared statements. What a policy has worked out before is forgotten meanwhile."""
 
     def plant(played: list[Played], monkeypatch: pytest.MonkeyPatch) -> Differences:
         world, shared = played[0].world, played[0].world.services.datasets["incidents"]
         patch(monkeypatch)
         monkeypatch.setattr(shared.querying, "_statements", statements.Statements("incidents", INCIDENTS))
+        monkeypatch.setattr(shared.querying, "_policies", live.Policies("incidents"))
         world.database.reader.dispose()
         if views:
             _make_views(played[0], views)

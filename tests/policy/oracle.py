@@ -5,14 +5,16 @@ whole numbers and fractions. An MOU is the mapping that its YAML file gives, a r
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from math import floor
-from typing import Any
+from typing import Any, TypeVar
+
+from tests.policy.standing import LABELLED, came, state
 
 TEXTS = ("external_id", "category", "status", "handling")
 NUMBERS = ("severity",)
@@ -27,6 +29,7 @@ FINEST_FIRST: dict[str, tuple[Any, ...]] = {
 STEPS = {"clear": timedelta(0), "PT1H": timedelta(hours=1), "P1D": timedelta(days=1)}
 CELLS_PER_SIDE = {100: 1, 500: 5, 2000: 20}  # in 100 m cells
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+C = TypeVar("C")
 GrantKey = tuple[str, int, str]  # MOU, version, grant or refusal
 Spot = tuple[float, float]  # lon, lat in degrees
 Area = tuple[tuple[tuple[Spot, ...], ...], ...]  # polygons of rings
@@ -198,7 +201,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Grant:
-    """A grant of the newest version of an MOU."""
+    """A grant of a version of an MOU, and how far that version came."""
 
     key: GrantKey
     provider: str
@@ -206,6 +209,7 @@ class Grant:
     since: datetime
     until: datetime
     data: Mapping[str, Any]
+    came: str
 
     def treatment(self, name: str) -> Any:
         """clear, a grid (m), PT1H, P1D, ("bands", their beginnings), ("last", characters), or withhold: what is not listed is withheld."""
@@ -227,7 +231,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A refusal of the newest version of an MOU; `fields` None: of whole records."""
+    """A refusal of a version of an MOU, and how far that version came; `fields` None: of whole records."""
 
     key: GrantKey
     provider: str
@@ -235,6 +239,7 @@ class Refusal:
     since: datetime
     until: datetime
     data: Mapping[str, Any]
+    came: str
 
     @property
     def fields(self) -> Sequence[str] | None:
@@ -257,34 +262,24 @@ class Released:
 
 
 class Oracle:
-    """Decides for a set of MOUs; `areas` are the boundary files by name."""
+    """Decides for a set of MOUs; `areas` are the boundary files by name, `steps` how far a version was brought, otherwise into force."""
 
-    def __init__(self, mous: Sequence[Mapping[str, Any]], areas: Mapping[str, Area]) -> None:
-        newest: dict[str, Mapping[str, Any]] = {}
-        for mou in mous:
-            if mou["mou"] not in newest or newest[mou["mou"]]["version"] < mou["version"]:
-                newest[mou["mou"]] = mou
-        self._areas = {
-            (name, known): areas[pinned["file"]] for name, mou in newest.items() for known, pinned in mou.get("jurisdictions", {}).items()
-        }
-        self._labelled: dict[Any, bool] = {}  # by grant and record: an external id names one record of a provider
-        self.grants = [self._grant(mou, grant) for mou in newest.values() for grant in mou["grants"]]
+    def __init__(
+        self, mous: Sequence[Mapping[str, Any]], areas: Mapping[str, Area], steps: Mapping[tuple[str, int], str] | None = None
+    ) -> None:
+        self._came = came(mous, steps or {})
+        self._areas = {(mou["mou"], n): areas[pinned["file"]] for mou in mous for n, pinned in mou.get("jurisdictions", {}).items()}
+        self._met: dict[Any, bool] = {}  # by grant and record: an external id names one record of a provider
+        self.grants = [self._clause(Grant, mou, grant) for mou in mous for grant in mou["grants"]]
         self._by_consumer: dict[str, list[Grant]] = {}
-        self.refusals = [self._refusal(mou, refusal) for mou in newest.values() for refusal in mou.get("refuse", ())]
+        self.refusals = [self._clause(Refusal, mou, refusal) for mou in mous for refusal in mou.get("refuse", ())]
         for grant in self.grants:
             self._by_consumer.setdefault(grant.consumer, []).append(grant)
 
-    @staticmethod
-    def _grant(mou: Mapping[str, Any], grant: Mapping[str, Any]) -> Grant:
+    def _clause(self, kind: Callable[..., C], mou: Mapping[str, Any], data: Mapping[str, Any]) -> C:
         since, until = _midnight(mou["in_force"]["from"]), _midnight(mou["in_force"]["until"]) + timedelta(days=1)
-        key = (mou["mou"], mou["version"], grant["id"])
-        return Grant(key, mou["parties"]["provider"], mou["parties"]["consumer"], since, until, grant)
-
-    @staticmethod
-    def _refusal(mou: Mapping[str, Any], refusal: Mapping[str, Any]) -> Refusal:
-        since, until = _midnight(mou["in_force"]["from"]), _midnight(mou["in_force"]["until"]) + timedelta(days=1)
-        key = (mou["mou"], mou["version"], refusal["id"])
-        return Refusal(key, mou["parties"]["provider"], mou["parties"]["consumer"], since, until, refusal)
+        key = (mou["mou"], mou["version"], data["id"])
+        return kind(key, mou["parties"]["provider"], mou["parties"]["consumer"], since, until, data, self._came[key[:2]])
 
     def holds(self, grant: Grant | Refusal, condition: Mapping[str, Any], record: Record) -> bool:
         """A condition tests the record's own value, whether or not it is released; a place the centre of the grant's cell. A refusal
@@ -302,21 +297,29 @@ class Oracle:
             return value in condition["one_of"]
         return bool(value <= condition["at_most"] if "at_most" in condition else value >= condition["at_least"])
 
-    def labelled(self, grant: Grant | Refusal, record: Record) -> bool:
-        """Whether the record meets what doesn't depend on who asks or when."""
+    def meets(self, grant: Grant | Refusal, record: Record) -> bool:
+        """Whether the record meets what doesn't depend on who asks or when, nor on how far the version came."""
         key = (grant.key, record.provider, record.values["external_id"])
-        if key not in self._labelled:
-            self._labelled[key] = grant.provider == record.provider and all(self.holds(grant, c, record) for c in grant.conditions)
-        return self._labelled[key]
+        if key not in self._met:
+            self._met[key] = grant.provider == record.provider and all(self.holds(grant, c, record) for c in grant.conditions)
+        return self._met[key]
+
+    def labelled(self, grant: Grant | Refusal, record: Record) -> bool:
+        return grant.came in LABELLED and self.meets(grant, record)
 
     def labels(self, record: Record) -> frozenset[GrantKey]:
         return frozenset(c.key for c in (*self.grants, *self.refusals) if self.labelled(c, record))
 
     @staticmethod
-    def live(grant: Grant, reader: Reader, now: datetime) -> bool:
+    def granted(grant: Grant, reader: Reader) -> bool:
+        """Whether the grant is for such a request, if its version is in force."""
         granted = reader.purpose in grant.data["purposes"] and "query" in grant.data["actions"]
         granted = granted and (reader.case is not None or "case_reference" not in grant.data)
-        return grant.consumer == reader.organisation and granted and grant.since <= now < grant.until
+        return grant.consumer == reader.organisation and granted
+
+    @classmethod
+    def live(cls, grant: Grant, reader: Reader, now: datetime) -> bool:
+        return cls.granted(grant, reader) and state(grant, now) == "active"
 
     @staticmethod
     def in_window(grant: Grant, record: Record, now: datetime, which: Sequence[str] = ("lookback", "embargo")) -> bool:
@@ -338,7 +341,7 @@ class Oracle:
 
     def against(self, record: Record, reader: Reader, now: datetime) -> Sequence[Refusal]:
         """The refusals that reach the record: of any MOU of its provider with the reader's organisation, whatever the purpose."""
-        mine = (r for r in self.refusals if r.consumer == reader.organisation and r.since <= now < r.until)
+        mine = (r for r in self.refusals if r.consumer == reader.organisation and state(r, now) == "active")
         return [r for r in mine if self.labelled(r, record)]
 
     def released(self, record: Record, reader: Reader, now: datetime) -> Released | None:

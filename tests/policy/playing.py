@@ -1,6 +1,7 @@
 """A generated batch in a real hub: organisations, agreements and records, and a wall clock that a test sets."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -11,9 +12,11 @@ import orjson
 import sqlalchemy as sa
 from ruamel.yaml import YAML
 
+from hub.agreements.activation import Activation
 from tests import assertion
 from tests.policy.cases import Asked, Batch
 from tests.policy.oracle import GrantKey, Oracle, Reader, Record, cell
+from tests.signing import OPERATOR
 from tests.world import ASSERTION_TYPE, BASE, World
 
 CLOCK = """
@@ -69,7 +72,7 @@ def play(world: World, admin: sa.Engine, made: Batch, folder: Path) -> Played:
     half = len(made.features) // 2
     ids = _publish(world, made, 0, half)  # half of the records come before the agreements, half after them
     for number, mou in enumerate(made.mous):
-        world.load(_write(folder, made, mou, number))
+        bring(world, _write(folder, made, mou, number), made.steps.get((mou["mou"], mou["version"]), "active"))
     ids |= _publish(world, made, half, len(made.features))
     with admin.begin() as connection:
         connection.exec_driver_sql("analyze hub.incidents")
@@ -81,6 +84,33 @@ def play(world: World, admin: sa.Engine, made: Batch, folder: Path) -> Played:
         ).all()
         numbers = connection.execute(sa.text("select slug, id from hub.organisations")).all()
     return Played(world, made, made.oracle(), admin, ids, {r[0]: (r[1], r[2], r[3]) for r in named}, {r[0]: r[1] for r in numbers})
+
+
+def bring(world: World, path: Path, state: str) -> None:
+    """Takes the steps of an MOU file's life until it is in this state, as its parties and the hub do."""
+    if state in ("draft", "proposed", "signed"):
+        world.signing.prepare(path, state)
+    elif state == "withdrawn":
+        mou = world.signing.prepare(path)
+        world.services.lifecycle.withdraw(OPERATOR, mou.mou, mou.version)
+    elif state == "activating":
+        with _before_the_switch():
+            world.load(path)
+    else:
+        mou = world.load(path).mou
+        life = world.services.lifecycle
+        for step in {"suspended": [life.suspend], "terminated": [life.terminate]}.get(state, []):
+            step(OPERATOR, mou.mou, mou.version, "A test")
+
+
+@contextmanager
+def _before_the_switch() -> Iterator[None]:
+    """A version that comes into force gets its labels, and then its process is killed."""
+    switch, Activation._switch = Activation._switch, lambda *_: []  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Activation._switch = switch  # type: ignore[method-assign]
 
 
 def _publish(world: World, made: Batch, first: int, last: int) -> dict[str, str]:

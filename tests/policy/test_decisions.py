@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from hub import localdb
 from hub.sharing import query
 from tests.conftest import HOME
-from tests.policy import coverage
+from tests.policy import axes, coverage
 from tests.policy.answers import api_differences, item_differences
 from tests.policy.cases import batch
 from tests.policy.faults import FAULTS, NOTHING, Fault
@@ -27,7 +27,7 @@ from tests.policy.playing import Played, movable_clock, play
 from tests.policy.views import label_differences, reader_connection, view_differences
 from tests.world import World, build
 
-SEEDS = (0, 2)
+SEEDS = (0, 3)
 CONSUMERS, RECORDS, REQUESTS = 16, 200, 3
 
 
@@ -62,16 +62,37 @@ def test_the_api_answers_and_logs_what_the_oracle_says(one: Played, monkeypatch:
     assert set(taken) == {"walk", "seek", "placeless", "time", "item"}, f"not every access path was taken: {taken}"
 
 
-def test_each_edge_of_each_condition_was_permitted_and_denied_in_each_treatment(played: list[Played]) -> None:
-    found: Counter[tuple[coverage.Cell, bool]] = Counter()
-    for one in played:
-        found += coverage.count(one.batch, one.oracle)
+@pytest.fixture(scope="module")
+def counted(played: list[Played]) -> axes.Counted:
+    return sum((coverage.count(one.batch, one.oracle) for one in played), Counter())
+
+
+def test_each_edge_of_each_condition_was_permitted_and_denied_in_each_treatment(played: list[Played], counted: axes.Counted) -> None:
+    found = axes.summed(counted, 0, 1, 2)
     table = coverage.table(found, coverage.cells())
     cases = sum(cases_of(one) for one in played)
     print(f"\n{table}\n{cases:,} cases")
     empty = [cell for cell in coverage.cells() if not (found[cell, True] and found[cell, False])]
     assert not empty, f"no permits or no denials: {empty}\n{table}"
     assert cases >= 10_000
+
+
+@pytest.mark.parametrize("what", ["grants", "refusals"])
+def test_each_state_of_a_version_decided_alone_under_each_number_of_grants(counted: axes.Counted, what: str) -> None:
+    """Of the whole table the long run tells which cells were never met."""
+    of = Counter({key: n for key, n in counted.items() if (key[0][0] in axes.REFUSALS) == (what == "refusals")})
+    found = axes.summed(of, 3, 4)
+    condition = "refusal" if what == "refusals" else "one_of"
+    could = {
+        (s, n): [p for p in (True, False) if p not in axes.impossible((condition, "", "", s, n))] for s in axes.STATES for n in axes.GRANTS
+    }
+    empty = [(cell, permit) for cell, permits in could.items() for permit in permits if not found[cell, permit]]
+    assert not empty, f"no permits (True) or no denials (False): {empty}"
+
+
+def test_nothing_happened_that_is_called_impossible(counted: axes.Counted) -> None:
+    assert not [(cell, permit) for (cell, permit), n in counted.items() if n and permit in axes.impossible(cell)]
+    assert {cell[:3] for cell, _ in counted} <= set(coverage.cells())
 
 
 def test_the_comparison_finds_nothing_where_nothing_is_planted(played: list[Played], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +147,7 @@ def cases_of(one: Played) -> int:
 def soak(seed: int, count: int) -> dict[str, Any]:
     """Plays batches from `seed` on, each in a fresh hub, until there were `count` cases; gives what differed."""
     cases, batches, differences = 0, 0, []
-    met: Counter[tuple[coverage.Cell, bool]] = Counter()
+    met: axes.Counted = Counter()
     while cases < count:
         with fresh_world() as (world, folder), pytest.MonkeyPatch.context() as monkeypatch:
             one = play(world, movable_clock(world), batch(seed + batches, CONSUMERS, RECORDS, REQUESTS), folder)
@@ -135,9 +156,10 @@ def soak(seed: int, count: int) -> dict[str, Any]:
                 differences += [f"seed {seed + batches}: {d}" for d in islice(found, 20)]
             one.admin.dispose()
         cases, batches = cases + cases_of(one), batches + 1
-    table = {" | ".join(cell): {"permits": met[cell, True], "denials": met[cell, False]} for cell in coverage.cells()}
+    never, cells = axes.never(met, coverage.cells()), coverage.cells()
+    table = {"coverage": axes.rows(met, cells), "impossible": axes.excluded(cells), "never": never}
     counted = {"batches": batches, "cases": cases, "differences": len(differences), "first": differences[:20]}
-    return counted | {"coverage": table, "never": [name for name, row in table.items() if not all(row.values())]}
+    return counted | {"cells": sum(1 for _ in axes.every(cells)), "never_met": len(never)} | table
 
 
 @contextmanager
