@@ -1,81 +1,24 @@
-"""Duties: what a reader is told it owes, who is told when a record is corrected, taken back or no longer shared, and what they answer."""
+"""Duties: what a reader is told it owes, what is kept of what it was given, and what it answers."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
 from hub.audit.log import Log, append
-from hub.datasets import DATASETS
 from hub.errors import Unavailable
 from hub.sharing import disclosure
-from hub.sharing.recalled import recall_sql
-from tests.agreements.parties import Party, party
+from tests.agreements.duties import FIRST, agreed, delivered, item, notices, published
+from tests.agreements.parties import Party
 from tests.commands import Run, refused, serving
 from tests.world import World, feature, grant
-
-AT = datetime(2026, 3, 4, 13, 10, tzinfo=UTC)
-SHOWN = {
-    "category": "clear",
-    "occurred_at": {"round_to": "PT1H"},
-    "place": {"grid_m": 500},
-    "severity": {"bands": [2, 4]},
-    "external_id": {"last": 8},
-    "narrative": "clear",
-    "phone": {"last": 4},
-}
-OWED = {"retain": "P90D", "acknowledge": "P2D", "refrain": ["NOREUSE"]}
-FIRST = {
-    "category": "theft",
-    "occurred_at": AT.isoformat(),
-    "severity": 2,
-    "status": "open",
-    "narrative": "Bike gone.",
-    "phone": "+1 416 0199",
-}
 
 
 @pytest.fixture(scope="module")
 def parties(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Party, Party, Party]:
-    """Police, its reader, and somebody else. The reader holds thefts under duties, fires without any, frauds under two grants."""
-    folder: Path = tmp_path_factory.mktemp("mous")
-    for slug in ("police", "reader", "other"):
-        world.organisation(slug)
-    of = {c: [{"field": "category", "one_of": [c]}] for c in ("theft", "fire", "fraud")}
-    grants = [grant("thefts", where=of["theft"], fields=SHOWN, duties=OWED), grant("fires", where=of["fire"], fields=SHOWN)]
-    grants += [grant("frauds", where=of["fraud"], fields=SHOWN, duties=OWED | {"retain": "P1D"})]
-    world.mou(folder, "MOU-1", "police", "reader", grants)
-    more = [grant("also-frauds", where=of["fraud"], fields={"status": "clear"}, duties={"acknowledge": "P1D", "refrain": ["NORELINK"]})]
-    world.mou(folder, "MOU-2", "police", "reader", more)
-    world.mou(folder, "MOU-3", "police", "other", [grant("thefts", where=of["theft"], fields={"status": "clear"}, duties=OWED)])
-    return party(world, "police"), party(world, "reader"), party(world, "other")
-
-
-def _published(world: World, lon: float = -79.38, lat: float = 43.65, name: str | None = None, **properties: Any) -> tuple[str, str]:
-    """The external id and the id of a record."""
-    name = name or f"R-{uuid4()}"
-    answer = world.publish("police", feature(name, lon, lat, **(FIRST | properties)))
-    assert answer.status_code in (200, 201), answer.text
-    return name, answer.json()["records"][0]["id"]
-
-
-def _item(world: World, record: str, who: str = "reader") -> Any:
-    return world.get(who, "research", f"/collections/incidents/items/{record}")
-
-
-def _delivered(world: World, **properties: Any) -> tuple[str, str]:
-    name, record = _published(world, **properties)
-    assert _item(world, record).status_code == 200
-    return name, record
-
-
-def _notices(of: Party, record: str | None, state: str = "open", side: str = "recipient") -> list[dict[str, Any]]:
-    answer = of.call("GET", f"/recalls?state={state}&as={side}")
-    assert answer.status_code == 200, answer.text
-    return [r for r in answer.json()["recalls"] if r["record"] == record]
+    return agreed(world, tmp_path_factory.mktemp("mous"))
 
 
 # --- what a reader is told -------------------------------------------------------------------------------------------------------
@@ -83,9 +26,9 @@ def _notices(of: Party, record: str | None, state: str = "open", side: str = "re
 
 @pytest.mark.usefixtures("parties")
 def test_a_record_under_duties_says_until_when_it_may_be_kept(world: World) -> None:
-    _, record = _published(world)
+    _, record = published(world)
     before = datetime.now(UTC)
-    said = _item(world, record).json()["duties"]
+    said = item(world, record).json()["duties"]
     assert (said["onward"], said["refrain"]) == ("forbid", ["NOREUSE"])
     kept = datetime.fromisoformat(said["retain_until"]) - before
     assert timedelta(days=90) - timedelta(seconds=1) <= kept <= timedelta(days=90, seconds=20)
@@ -93,22 +36,22 @@ def test_a_record_under_duties_says_until_when_it_may_be_kept(world: World) -> N
 
 @pytest.mark.usefixtures("parties")
 def test_of_several_grants_the_strictest_duty_holds(world: World) -> None:
-    _, record = _published(world, category="fraud")
-    said = _item(world, record).json()["duties"]
+    _, record = published(world, category="fraud")
+    said = item(world, record).json()["duties"]
     assert said["refrain"] == ["NORELINK", "NOREUSE"]
     assert datetime.fromisoformat(said["retain_until"]) < datetime.now(UTC) + timedelta(days=1)
 
 
 def test_a_record_without_duties_says_nothing_and_nothing_is_kept(world: World, parties: tuple[Party, ...]) -> None:
-    _, record = _published(world, category="fire")
-    assert "duties" not in _item(world, record).json()
+    _, record = published(world, category="fire")
+    assert "duties" not in item(world, record).json()
     assert parties[1].call("GET", f"/collections/incidents/items/{record}/deliveries").json() == {"deliveries": []}
 
 
 @pytest.mark.parametrize("way", ["item", "page", "map", "explain"])
 def test_each_way_to_a_record_is_a_delivery_that_both_parties_see(world: World, parties: tuple[Party, ...], way: str) -> None:
     police, reader, other = parties
-    name, record = _published(world, lon=-100.0, lat=40.0)
+    name, record = published(world, lon=-100.0, lat=40.0)
     paths = {
         "item": f"/collections/incidents/items/{record}",
         "explain": f"/collections/incidents/items/{record}/explain",
@@ -129,136 +72,16 @@ def test_each_way_to_a_record_is_a_delivery_that_both_parties_see(world: World, 
 
 
 def test_what_is_not_logged_is_not_delivered(world: World, parties: tuple[Party, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    _, record = _published(world)
+    _, record = published(world)
 
     def failing(tx: Any, *arguments: Any, **named: Any) -> Any:
         append(tx, *arguments, **(named | {"then": ""}))
         raise RuntimeError("the log breaks")
 
     monkeypatch.setattr(disclosure, "append", failing)
-    assert _item(world, record).status_code == 500
+    assert item(world, record).status_code == 500
     monkeypatch.undo()
     assert parties[1].call("GET", f"/collections/incidents/items/{record}/deliveries").json()["deliveries"] == []
-
-
-# --- corrections, and what tells nobody anything ---------------------------------------------------------------------------------
-
-SAME_CELL, OTHER_CELL = (-79.3801, 43.65), (-79.40, 43.65)
-CHANGES: dict[str, tuple[dict[str, Any], str | None]] = {
-    "a number in its band": ({"severity": 3}, None),
-    "a number in another band": ({"severity": 4}, "correction"),
-    "a number that goes below the first band": ({"severity": 1}, "correction"),
-    "a place in its cell": ({"lon": SAME_CELL[0], "lat": SAME_CELL[1]}, None),
-    "a place in another cell": ({"lon": OTHER_CELL[0], "lat": OTHER_CELL[1]}, "correction"),
-    "a time in its hour": ({"occurred_at": (AT + timedelta(minutes=40)).isoformat()}, None),
-    "a time in another hour": ({"occurred_at": (AT + timedelta(hours=1)).isoformat()}, "correction"),
-    "a sealed text that is shown": ({"narrative": "Two bikes gone."}, "correction"),
-    "a sealed text that is shown and goes": ({"narrative": None}, "correction"),
-    "a sealed text that is not shown": ({"title": "Nobody sees this"}, None),
-    "people who are not shown": ({"people": [{"name": "Nobody"}]}, None),
-    "a text that is shown by its end": ({"phone": "+1 647 0199"}, None),
-    "a value that is not shown": ({"status": "closed"}, None),
-    "nothing at all": ({}, None),
-    "what has it leave the grant": ({"category": "fire"}, "revocation"),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_holder_is_told_of_a_change_of_what_it_was_shown_and_of_no_other(world: World, parties: tuple[Party, ...], change: str) -> None:
-    police, reader, other = parties
-    changed, expected = CHANGES[change]
-    name, record = _delivered(world)
-    _published(world, name=name, **changed)
-    assert [n["kind"] for n in _notices(reader, record)] == ([expected] if expected else [])
-    assert _notices(police, record, side="provider") == _notices(reader, record)
-    assert _notices(other, record) == []  # it never got it
-
-
-def test_a_second_change_is_compared_with_the_revision_before_it(world: World, parties: tuple[Party, ...]) -> None:
-    """Else a change that is not shown would be told, once one that is shown went before."""
-    name, record = _delivered(world)
-    _published(world, name=name, narrative="Corrected.")
-    _published(world, name=name, narrative="Corrected.", status="closed")
-    assert len(_notices(parties[1], record)) == 1
-    _published(world, name=name, narrative="Corrected again.", status="closed")
-    assert len(_notices(parties[1], record)) == 2
-
-
-def test_a_batch_tells_of_its_changed_records_alone(world: World, parties: tuple[Party, ...]) -> None:
-    made = [_delivered(world) for _ in range(3)]
-    batch = [feature(name, **(FIRST | ({"narrative": "Other."} if n == 1 else {"status": "closed"}))) for n, (name, _) in enumerate(made)]
-    assert world.publish("police", *batch).status_code == 200
-    assert [len(_notices(parties[1], record)) for _, record in made] == [0, 1, 0]
-
-
-@pytest.fixture
-def telling_all(world: World) -> Iterator[None]:
-    """The control: recalls without comparing what was released."""
-    text = recall_sql("incidents", DATASETS["incidents"]).replace("create function", "create or replace function")
-    start, end = text.index("where e.gone or"), text.index("group by e.recipient")
-    _run(world, text[:start] + text[end:])
-    yield
-    _run(world, text)
-
-
-def _run(world: World, text: str) -> None:
-    with world.superuser() as admin:
-        admin.exec_driver_sql("set local role hub_owner")
-        admin.exec_driver_sql(text.replace("%", "%%"))
-
-
-@pytest.mark.usefixtures("telling_all")
-def test_a_recall_of_every_change_would_be_noticed(world: World, parties: tuple[Party, ...]) -> None:
-    for change in ("a place in its cell", "a value that is not shown", "a sealed text that is not shown"):
-        with pytest.raises(AssertionError):
-            test_a_holder_is_told_of_a_change_of_what_it_was_shown_and_of_no_other(world, parties, change)
-
-
-# --- withdrawal, erasure, the end of an agreement --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["withdrawal", "erasure"])
-def test_whoever_holds_a_record_is_told_that_it_goes(world: World, parties: tuple[Party, ...], kind: str) -> None:
-    police, reader, _ = parties
-    _, record = _delivered(world)
-    headers = world.bearer("police") | {"If-Match": "*"}
-    assert world.http.delete(f"/collections/incidents/items/{record}?recall=vanished", headers=headers).status_code == 400
-    asked = "" if kind == "withdrawal" else "?recall=erasure"
-    assert world.http.delete(f"/collections/incidents/items/{record}{asked}", headers=headers).status_code == 200
-    (notice,) = _notices(reader, record)
-    assert (notice["kind"], notice["dataset"], notice["mou"], notice["overdue"]) == (kind, "incidents", "MOU-1", False)
-    due = datetime.fromisoformat(notice["due"]) - datetime.fromisoformat(notice["at"])
-    assert due == timedelta(days=2)
-    assert _notices(police, record, side="provider") == [notice]
-
-
-def test_an_agreement_that_is_ended_recalls_all_that_it_gave(world: World, parties: tuple[Party, ...], tmp_path: Path) -> None:
-    police, _, other = parties
-    fields = {"category": "clear", "place": {"grid_m": 2000}}
-    world.mou(tmp_path, "MOU-9", "police", "other", [grant("all", fields=fields, duties={"acknowledge": "P3D"})])
-    world.mou(tmp_path, "MOU-8", "police", "other", [grant("unread", ["planning"], fields=fields, duties={"acknowledge": "P3D"})])
-    _, record = _published(world, category="fire")
-    assert _item(world, record, "other").status_code == 200
-    for name in ("MOU-8", "MOU-9"):
-        assert police.step("termination", name, reason="over").status_code == 200
-    told = [(n["kind"], n["mou"]) for n in _notices(other, None)]
-    assert told == [("revocation", "MOU-9")]
-
-
-def test_while_an_agreement_is_suspended_corrections_wait_and_what_goes_is_told(world: World, parties: tuple[Party, ...]) -> None:
-    police, reader, _ = parties
-    (name, record), (_, gone) = _delivered(world), _delivered(world)
-    assert police.step("suspension", "MOU-1", reason="a question").status_code == 200
-    try:
-        _published(world, name=name, narrative="Corrected meanwhile.")
-        world.http.delete(f"/collections/incidents/items/{gone}", headers=world.bearer("police") | {"If-Match": "*"})
-        assert _notices(reader, record) == []
-        assert [n["kind"] for n in _notices(reader, gone)] == ["withdrawal"]
-        (waiting,) = _notices(police, record, side="provider")
-        assert reader.call("POST", f"/recalls/{waiting['id']}/acknowledgement", {"answer": "corrected"}).status_code == 404
-    finally:
-        assert police.step("resumption", "MOU-1").status_code == 200
-    assert [n["kind"] for n in _notices(reader, record)] == ["correction"]
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------------------
@@ -266,38 +89,38 @@ def test_while_an_agreement_is_suspended_corrections_wait_and_what_goes_is_told(
 
 def test_a_recall_is_answered_once_by_its_recipient_and_both_logs_say_so(world: World, parties: tuple[Party, ...]) -> None:
     police, reader, other = parties
-    name, record = _delivered(world)
-    _published(world, name=name, severity=5)
-    (notice,) = _notices(reader, record)
+    name, record = delivered(world)
+    published(world, name=name, severity=5)
+    (notice,) = notices(reader, record)
     path = f"/recalls/{notice['id']}/acknowledgement"
     assert [p.call("POST", path, {"answer": "corrected"}).status_code for p in (police, other)] == [404, 404]
     assert reader.call("POST", path, {"answer": "burnt"}).status_code == 400
     done = reader.call("POST", path, {"answer": "corrected"})
     assert (done.status_code, done.json()["answer"]) == (200, "corrected")
     assert reader.call("POST", path, {"answer": "corrected"}).status_code == 409
-    assert _notices(reader, record) == []
-    assert [n["answer"] for n in _notices(police, record, "all", "provider")] == ["corrected"]
+    assert notices(reader, record) == []
+    assert [n["answer"] for n in notices(police, record, "all", "provider")] == ["corrected"]
     leaves = [leaf for leaf in world.leaves(type="duty") if leaf["asked"].get("recall") == notice["id"]]
     assert sorted(leaf["owner"] for leaf in leaves) == ["police", "reader"]
     assert {leaf["by"]["client"] for leaf in leaves} == {"reader-lead"}
 
 
 def test_what_is_taken_back_is_not_answered_by_a_correction(world: World, parties: tuple[Party, ...]) -> None:
-    _, record = _delivered(world)
+    _, record = delivered(world)
     world.http.delete(f"/collections/incidents/items/{record}", headers=world.bearer("police") | {"If-Match": "*"})
-    (notice,) = _notices(parties[1], record)
+    (notice,) = notices(parties[1], record)
     answer = parties[1].call("POST", f"/recalls/{notice['id']}/acknowledgement", {"answer": "corrected"})
     assert (answer.status_code, "destroyed or not-held" in answer.json()["detail"]) == (400, True)
 
 
 def test_what_is_not_answered_in_time_is_overdue_for_both(world: World, parties: tuple[Party, ...]) -> None:
-    name, record = _delivered(world)
-    _published(world, name=name, severity=5)
-    assert _notices(parties[1], record, "overdue") == []
+    name, record = delivered(world)
+    published(world, name=name, severity=5)
+    assert notices(parties[1], record, "overdue") == []
     with world.superuser() as admin:
         admin.exec_driver_sql("update hub.recalls set due_at = now() - interval '1 second' where record = %s", (UUID(record),))
     for who, side in ((parties[1], "recipient"), (parties[0], "provider")):
-        (notice,) = _notices(who, record, "overdue", side)
+        (notice,) = notices(who, record, "overdue", side)
         assert notice["overdue"] is True
 
 
@@ -305,7 +128,7 @@ def test_what_is_not_answered_in_time_is_overdue_for_both(world: World, parties:
 def test_that_somebody_asked_is_in_the_log_first(
     world: World, parties: tuple[Party, ...], monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    _, record = _delivered(world)
+    _, record = delivered(world)
     before = len(world.leaves(type="duty"))
     assert parties[1].call("GET", path.format(record)).status_code == 200
     assert len(world.leaves(type="duty")) == before + 1
@@ -337,10 +160,10 @@ def test_an_attestation_ends_what_is_held_and_answers_what_was_recalled(world: W
     police, _, other = parties
     fields = {"category": "clear", "place": {"grid_m": 2000}, "severity": "clear"}
     world.mou(tmp_path, "MOU-7", "police", "other", [grant("all", ["review"], fields=fields, duties={"retain": "P1D"})])
-    made = [_published(world, category="medical") for _ in range(2)]
+    made = [published(world, category="medical") for _ in range(2)]
     for _, record in made:
         assert world.get("other", "review", f"/collections/incidents/items/{record}").status_code == 200
-    _published(world, name=made[0][0], category="medical", severity=4)
+    published(world, name=made[0][0], category="medical", severity=4)
     held = [h for h in other.call("GET", "/deliveries").json()["held"] if h["mou"] == "MOU-7"]
     assert [(h["records"], h["late"]) for h in held] == [(2, 0)]
     assert [h for h in police.call("GET", "/deliveries?as=provider").json()["held"] if h["mou"] == "MOU-7"] == held
@@ -354,9 +177,9 @@ def test_an_attestation_ends_what_is_held_and_answers_what_was_recalled(world: W
     assert (done.status_code, done.json()["records"], done.json()["recalls"]) == (200, 2, 1)
 
     assert all(h["mou"] != "MOU-7" for h in other.call("GET", "/deliveries").json()["held"])
-    assert [n["answer"] for n in _notices(other, made[0][1], "all")] == ["destroyed"]
-    _published(world, name=made[1][0], category="medical", severity=5)
-    assert _notices(other, made[1][1]) == []  # it holds it no more
+    assert [n["answer"] for n in notices(other, made[0][1], "all")] == ["destroyed"]
+    published(world, name=made[1][0], category="medical", severity=5)
+    assert notices(other, made[1][1]) == []  # it holds it no more
     (one,) = police.call("GET", f"/collections/incidents/items/{made[1][1]}/deliveries").json()["deliveries"]
     assert one["destroyed_at"] is not None
     leaves = [leaf for leaf in world.leaves(type="duty") if leaf["asked"].get("step") == "destruction attested"]
@@ -365,7 +188,7 @@ def test_an_attestation_ends_what_is_held_and_answers_what_was_recalled(world: W
 
 
 def test_what_is_kept_longer_than_agreed_is_late(world: World, parties: tuple[Party, ...]) -> None:
-    _, record = _delivered(world)
+    _, record = delivered(world)
     with world.superuser() as admin:
         admin.exec_driver_sql("update hub.deliveries set retain_until = now() - interval '1 s' where records @> array[%s]", (UUID(record),))
     held = [
@@ -379,9 +202,9 @@ def test_what_is_kept_longer_than_agreed_is_late(world: World, parties: tuple[Pa
 
 def test_the_commands_list_answer_and_attest(world: World, parties: tuple[Party, ...], bare: Run, tmp_path: Path) -> None:
     police, reader, _ = parties
-    name, record = _delivered(world)
-    _published(world, name=name, narrative="Corrected for the command line.")
-    (notice,) = _notices(reader, record)
+    name, record = delivered(world)
+    published(world, name=name, narrative="Corrected for the command line.")
+    (notice,) = notices(reader, record)
     with world.superuser() as admin:
         admin.exec_driver_sql("update hub.recalls set due_at = now() - interval '1 day' where id = %s", (UUID(notice["id"]),))
     with serving(world, tmp_path, reader.client, None) as profile:
