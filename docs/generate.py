@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from hub import cli, errors
@@ -101,6 +102,27 @@ def treatments() -> str:
         ("treatment", "kinds of field", "what is released"),
         [(code(w), ", ".join(k for k in KINDS if w in treatments_of(k)), said[w]) for w in [*words, "withhold"]],
     )
+
+
+NESTED = {  # the part of the schema that stands under a word
+    "parties": "Parties", "in_force": "InForce", "contacts": "Contact", "jurisdictions": "Jurisdiction", "grants": "Grant",
+    "occurred": "Window", "aggregates": "Aggregates", "duties": "Duties", "refuse": "Refusal", "as": "As", "record": "TestedRecord",
+}  # fmt: skip
+
+
+def mou_words(name: str | None = None) -> str:
+    """The words of an MOU file, or of one of its parts, in the order of the schema, each followed by those that stand under it."""
+    schema = json_schema(DATASETS)
+
+    def rows(part: dict[str, Any], heading: str | None) -> Iterator[tuple[str, str, str]]:
+        for word, said in part["properties"].items():
+            if "description" in said:
+                named = f"{code(heading)}: {code(word)}" if heading else code(word)
+                yield named, "yes" if word in part.get("required", ()) else "", said["description"]
+                if word in NESTED:
+                    yield from rows(schema["$defs"][NESTED[word]], word)
+
+    return table(("word", "must be there", "what"), rows(schema if name is None else schema["$defs"][name], None))
 
 
 def mou_example() -> str:
@@ -201,6 +223,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "problems": problems,
     "conditions": conditions,
     "treatments": treatments,
+    "mou-words": mou_words,
+    "mou-test-words": lambda: mou_words("OwnTest"),
     "mou-example": mou_example,
     "mapping-example": mapping_example,
     "mapping-takes": mapping_takes,

@@ -8,6 +8,7 @@ from typing import Any
 
 from hub.geo import TIERS
 from hub.policy.conditions import CONDITIONS
+from hub.policy.descriptions import DESCRIPTIONS
 from hub.policy.mou import Mou
 from hub.policy.treatments import MAX_BANDS, MAX_LAST, ROUND_TO
 from hub.records import Field, Record, Sealed
@@ -42,6 +43,9 @@ def json_schema(datasets: Mapping[str, type[Record]]) -> Schema:
     schema["properties"]["supersedes"] = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
     for unused in ("Condition", "Treatment"):
         parts.pop(unused, None)
+    for part, words in DESCRIPTIONS.items():
+        properties = (schema if part == "Mou" else parts[part])["properties"]
+        properties |= {word: properties[word] | {"description": said} for word, said in words.items()}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A Concord MOU"} | schema
 
 
