@@ -5,12 +5,14 @@ In YAML 1.2 `no` is text and `12:30` is text; only true and false are booleans.
 
 import re
 from datetime import date
+from functools import partial
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, Event, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.parser import Parser
 
 from hub.errors import HubError, Problem
 
@@ -27,28 +29,41 @@ class _Wrong(Exception):
         self.place, self.reason = place, reason
 
 
+class File(NamedTuple):
+    """A file that was read: its keys and values, and its nodes, which know their lines."""
+
+    data: dict[str, Any]
+    nodes: Node
+
+
 def read_yaml(source: bytes, what: str, refused: type[HubError]) -> dict[str, Any]:
     """The keys and values in `source`; `what` it should hold is said in messages ("MOU").
 
     Raises:
         refused: naming the line.
     """
+    return read_file(source, what, refused).data
+
+
+def read_file(source: bytes, what: str, refused: type[HubError]) -> File:
+    """As read_yaml(), for whoever tells the lines of what the file says: it is parsed once for both."""
     try:
         return _read(source, what)
     except _Wrong as wrong:
         raise refused(f"{wrong.place}: {wrong.reason}", problems=[Problem(wrong.place, wrong.reason)]) from None
 
 
-def _read(source: bytes, what: str) -> dict[str, Any]:
+def _read(source: bytes, what: str) -> File:
     if len(source) > MAX_BYTES:
         raise _Wrong("the file", f"is over {MAX_BYTES:,} bytes")
     try:
         text = source.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _Wrong(f"byte {error.start}", "is not UTF-8") from None
+    yaml = _strict(what)
     try:
-        _check_events(text, what)
-        data = _yaml().load(text)
+        nodes = yaml.compose(text)
+        data = None if nodes is None else yaml.constructor.construct_document(nodes)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = (error.problem or "is not YAML").splitlines()[0]
@@ -57,7 +72,7 @@ def _read(source: bytes, what: str) -> dict[str, Any]:
         raise _Wrong("the file", f"is not YAML: {str(error).splitlines()[0] if str(error) else 'nested too deeply'}") from None
     if not isinstance(data, dict):
         raise _Wrong("the file", f"must hold one {what}: keys and values")
-    return data
+    return File(data, nodes)
 
 
 def nodes_of(source: bytes) -> Node | None:
@@ -102,21 +117,38 @@ def _yaml() -> YAML:
     return YAML(typ="safe", pure=True)
 
 
-def _check_events(text: str, what: str) -> None:
-    depth = documents = 0
-    for event in _yaml().parse(text):
+def _strict(what: str) -> YAML:
+    """Refuses, while it reads, what a reader of the file would not see."""
+    yaml = _yaml()
+    yaml.Parser = partial(_Strict, what)
+    return yaml
+
+
+class _Strict(Parser):
+    """Looks at each event before nodes are made of it."""
+
+    def __init__(self, what: str, loader: Any) -> None:
+        super().__init__(loader)
+        self._what, self._depth, self._documents = what, 0, 0
+
+    def get_event(self) -> Event:
+        event: Event = super().get_event()
+        self._check(event)
+        return event
+
+    def _check(self, event: Event) -> None:
         line = event.start_mark.line + 1
         if (surprise := _surprise(event)) is not None:
             raise _Wrong(f"line {line}", surprise)
         if isinstance(event, CollectionStartEvent):
-            depth += 1
+            self._depth += 1
         elif isinstance(event, CollectionEndEvent):
-            depth -= 1
-        documents += isinstance(event, DocumentStartEvent)
-        if depth > MAX_DEPTH:
+            self._depth -= 1
+        self._documents += isinstance(event, DocumentStartEvent)
+        if self._depth > MAX_DEPTH:
             raise _Wrong(f"line {line}", f"is nested more than {MAX_DEPTH} deep")
-        if documents > 1:
-            raise _Wrong(f"line {line}", f"begins a second document; one file holds one {what}")
+        if self._documents > 1:
+            raise _Wrong(f"line {line}", f"begins a second document; one file holds one {self._what}")
 
 
 def _surprise(event: Event) -> str | None:

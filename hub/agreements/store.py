@@ -15,8 +15,7 @@ from hub.audit.leaf import By, Event, Share, event_id
 from hub.audit.log import append
 from hub.db import Transaction
 from hub.errors import InvalidPolicy, NoSuchResource, Problem
-from hub.policy.mou import Mou, read_mou
-from hub.records import Record
+from hub.policy.mou import Mou
 
 ABSENT = "There is no such version of an agreement, or your organisation is not a party of it."
 OPEN = ("draft", "proposed", "signed", "activating")  # on its way
@@ -118,10 +117,6 @@ def log_step(tx: Transaction, actor: Actor, found: Version, did: str, now: datet
     event = Event(event_id(now, os.urandom(10)), "mou", now, actor.by, "permit", asked={"step": did, **asked})
     under = [{"mou": found.mou, "version": found.version, "sha256": found.sha256}]
     append(tx, event, [Share(party, under) for party in found.parties])
-
-
-def read(found: Version, datasets: Mapping[str, type[Record]]) -> Mou:
-    return read_mou(found.source.encode(), datasets)
 
 
 def areas_of(tx: Transaction, mou: Mou) -> dict[str, shapely.Geometry]:

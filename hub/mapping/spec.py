@@ -9,7 +9,7 @@ from hub.errors import InvalidMapping, Problem
 from hub.mapping.checks import Place, faults
 from hub.mapping.model import ONE, SEVERAL, Mapping
 from hub.records import Record
-from hub.yamlfile import mark_of, nodes_of, read_yaml
+from hub.yamlfile import mark_of, read_file
 
 MAX_PROBLEMS = 100
 _REASONS = {  # pydantic's own words name Python's types
@@ -45,13 +45,12 @@ def load_mapping(source: bytes, datasets: Dict[str, type[Record]]) -> Mapping:
     Raises:
         InvalidMapping: with one Problem for each thing wrong, naming its place, line and column and the reason.
     """
-    data = read_yaml(source, "mapping", InvalidMapping)
+    data, nodes = read_file(source, "mapping", InvalidMapping)
     name = data.get("dataset")
     if not isinstance(name, str) or name not in datasets:
         raise InvalidMapping(f"dataset: must be one of the hub's: {', '.join(sorted(datasets))}.", field="dataset")
     mapping, wrong = _read(data, datasets[name])
     if mapping is None:
-        nodes = nodes_of(source)
         marks = [mark_of(nodes, place) for place, _ in wrong]
         raise _refused(
             [

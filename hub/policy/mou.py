@@ -17,7 +17,7 @@ from hub.policy.clauses import REASONS, Aggregates, Duties, Grant, Refusal, Wind
 from hub.policy.own_tests import As, OwnTest, TestedRecord
 from hub.policy.vocabulary import Part, Slug, Text, suggestion
 from hub.records import Record
-from hub.yamlfile import mark_of, nodes_of, read_yaml
+from hub.yamlfile import mark_of, nodes_of, read_file
 
 MAX_PROBLEMS = 100  # told of one file; the rest shows when these are mended
 SHA256 = r"^[0-9a-f]{64}$"
@@ -169,11 +169,11 @@ def read_mou(source: bytes, datasets: Mapping[str, type[Record]]) -> Mou:
     Raises:
         InvalidPolicy: with one Problem for each thing wrong, naming its place in the file, its line and the reason.
     """
-    data = read_yaml(source, "MOU", InvalidPolicy)
+    file = read_file(source, "MOU", InvalidPolicy)
     try:
-        mou = Mou.model_validate(data, context={"datasets": datasets})
+        mou = Mou.model_validate(file.data, context={"datasets": datasets})
     except ValidationError as error:
-        problems = _problems(source, error)
+        problems = _problems(file.nodes, error)
         raise InvalidPolicy("; ".join(f"{p.field}: {p.reason}" for p in problems[:5]), problems=problems) from None
     mou._source = source
     return mou
@@ -183,9 +183,8 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(0), UTC)
 
 
-def _problems(source: bytes, error: ValidationError) -> list[Problem]:
+def _problems(nodes: Node, error: ValidationError) -> list[Problem]:
     """One for each thing wrong, up to MAX_PROBLEMS: what is wrong only because a part of it is, is not said again."""
-    nodes = nodes_of(source)
     errors = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
     found = [_placed(e["loc"], _reason(e["type"], e["msg"], e["loc"])) for e in errors]
     return [
