@@ -12,9 +12,10 @@ from ruamel.yaml import YAML
 
 from hub import cli
 from hub.identity.party_keys import STATEMENT, check, public_of, sign
-from tests.agreements.parties import Party, agree, dumped, party
+from tests.agreements.parties import Party, agree, party
 from tests.commands import Run, environment, refused
 from tests.world import World, grant, mou_data
+from tests.written import yaml_of
 
 SAID = {
     "v": 1, "mou": "MOU-1", "version": 2, "sha256": "a" * 64, "document": "b" * 64, "boundaries": {},
@@ -43,7 +44,7 @@ def file(tmp_path: Path) -> Path:
         {"as": {"organisation": "health", "purpose": "research"}, "record": {"at": [0, 0]}, "expect": "shown"},
         {"as": {"organisation": "health", "purpose": "other"}, "record": {"at": [0, 0]}, "expect": "shown"},
     ]
-    path.write_bytes(b"# Why we agreed\n" + dumped(mou_data("MOU-CLI", "police", "health", [grant()], tests=tests)))
+    path.write_bytes(b"# Why we agreed\n" + yaml_of(mou_data("MOU-CLI", "police", "health", [grant()], tests=tests)))
     return path
 
 

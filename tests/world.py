@@ -11,7 +11,6 @@ from uuid import uuid4
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from ruamel.yaml import YAML
 from starlette.testclient import TestClient
 
 from hub import db
@@ -23,6 +22,7 @@ from hub.policy.mou import Mou
 from hub.settings import Settings
 from tests import assertion
 from tests.signing import Clock, Loaded, Signing
+from tests.written import yaml_of
 
 BASE = "http://127.0.0.1:8000"
 
@@ -106,10 +106,7 @@ class World:
     def mou(self, folder: Path, name: str, provider: str, consumer: str, grants: Sequence[Mapping[str, Any]], **more: Any) -> Loaded:
         """Writes an MOU file and loads it."""
         path = folder / f"{name}-{uuid4().hex[:6]}.yaml"
-        yaml = YAML(typ="safe", pure=True)
-        yaml.representer.ignore_aliases = lambda *_: True  # equal parts are written out: the hub reads no aliases
-        with path.open("w") as file:
-            yaml.dump(mou_data(name, provider, consumer, grants, **more), file)
+        path.write_bytes(yaml_of(mou_data(name, provider, consumer, grants, **more)))
         return self.load(path)
 
     def load(self, path: Path) -> Loaded:

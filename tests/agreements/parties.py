@@ -4,18 +4,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from io import BytesIO
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from ruamel.yaml import YAML
 
 from hub.agreements.store import Actor
 from hub.audit.leaf import By
 from hub.identity import clients
 from hub.identity.party_keys import OFFER, STATEMENT, offer, read_party_key, sign
 from tests.world import World
+from tests.written import yaml_of
 
 OPERATOR = Actor(None, By(client="cli"))
 YAML_TYPE = "application/yaml"
@@ -42,7 +41,7 @@ class Party:
         return self.world.http.request(method, path, content=content, headers=sent)
 
     def draft(self, data: Mapping[str, Any]) -> Any:
-        return self.call("POST", "/mous", dumped(data), YAML_TYPE)
+        return self.call("POST", "/mous", yaml_of(data), YAML_TYPE)
 
     def step(self, name: str, mou: str, version: int = 1, **body: Any) -> Any:
         return self.call("POST", f"/mous/{mou}/{version}/{name}", body)
@@ -55,14 +54,6 @@ class Party:
         answer = self.call("POST", f"/mous/{mou}/{version}/diff", {})
         assert answer.status_code == 200, answer.text
         return json.loads(answer.content), sha256(answer.content).hexdigest()
-
-
-def dumped(data: Mapping[str, Any]) -> bytes:
-    out = BytesIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.representer.ignore_aliases = lambda *_: True
-    yaml.dump(dict(data), out)
-    return out.getvalue()
 
 
 def party(world: World, slug: str, confirmed: bool = True) -> Party:

@@ -15,7 +15,6 @@ from uuid import uuid4
 import psycopg2
 import pytest
 import sqlalchemy as sa
-from ruamel.yaml import YAML
 from starlette.testclient import TestClient
 
 from hub.agreements.activation import Activation
@@ -24,6 +23,7 @@ from hub.db import transaction
 from hub.errors import Conflict, Unavailable
 from tests.agreements.relabelling import DEAD, WRONG, WRONG_NOW, activating, begin, count, step
 from tests.world import World, feature, grant, mou_data
+from tests.written import yaml_of
 
 THEFTS = [{"field": "category", "one_of": ["theft"]}]
 FIRES = [{"field": "category", "one_of": ["fire"]}]
@@ -46,8 +46,7 @@ def version(hub: World, tmp_path: Path) -> Callable[..., Path]:
 
     def write(number: int, where: Any, **more: Any) -> Path:
         path = tmp_path / f"{number}.yaml"
-        with path.open("w") as file:
-            YAML(typ="safe", pure=True).dump(mou_data(name, "police", "health", [grant(where=where, **more)], version=number), file)
+        path.write_bytes(yaml_of(mou_data(name, "police", "health", [grant(where=where, **more)], version=number)))
         return path
 
     return write

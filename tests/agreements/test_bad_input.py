@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from ruamel.yaml import YAML
 
 from hub.identity.party_keys import STATEMENT, sign
-from tests.agreements.parties import YAML_TYPE, Party, dumped, party
+from tests.agreements.parties import YAML_TYPE, Party, party
 from tests.world import World, grant, mou_data
+from tests.written import yaml_of
 
 WHOLE = Path(__file__).parent / "golden" / "everything.yaml"
 SHAPES: dict[str, Any] = {
@@ -65,7 +66,7 @@ def corpus() -> Iterator[tuple[str, bytes]]:
             else:
                 given = inner.pop(path[-1])
                 inner |= {f"{path[-1]}x": given} if what == "misspelt" else {}
-            yield f"{'.'.join(map(str, path))} {what}", dumped(changed)
+            yield f"{'.'.join(map(str, path))} {what}", yaml_of(changed)
     text = WHOLE.read_bytes()
     yield "duplicate keys", text + b"title: Twice\n"
     yield "a bomb of aliases", b"a: &a [x, x]\n" + b"".join(b"%c: &%c [*%c, *%c]\n" % (n, n, n - 1, n - 1) for n in range(98, 120))

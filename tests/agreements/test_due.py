@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hub.agreements.due import LIVE, NOTHING, Renewal, due, due_of, from_told, sentences
 from hub.datasets import DATASETS
 from hub.policy.mou import Mou, read_mou
-from tests.agreements.parties import Party, agree, dumped, party
+from tests.agreements.parties import Party, agree, party
 from tests.world import World, grant, mou_data
+from tests.written import yaml_of
 
-TERMS = read_mou(dumped(mou_data("MOU-1", "police", "health", [grant()])), DATASETS)
+TERMS = read_mou(yaml_of(mou_data("MOU-1", "police", "health", [grant()])), DATASETS)
 FAR = date(9998, 12, 31)
 INSTANT = timedelta(microseconds=1)
 DAY = timedelta(days=1)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
-from ruamel.yaml import YAML
 
 from hub.agreements.activation import Activation
 from tests.agreements.relabelling import DEAD, WRONG, WRONG_NOW, activating, begin, count, step
 from tests.world import World, feature, grant, mou_data
+from tests.written import yaml_of
 
 PROVIDERS = ("police", "fire")
 WHERE: list[Any] = [
@@ -75,10 +75,7 @@ def machine(hub: World, folder: Path, check: Callable[[bool], None]) -> type[Rul
             path = folder / f"{self.prefix}-{provider}-{name}-{self.versions[key]}.yaml"
             grants = [grant(f"grant-{n}", where=w) for n, w in enumerate(where)]
             title = f"MOU-{self.prefix}-{provider.upper()}-{name}"
-            yaml = YAML(typ="safe", pure=True)
-            yaml.representer.ignore_aliases = lambda _data: True
-            with path.open("w") as file:
-                yaml.dump(mou_data(title, provider, "health", grants, version=self.versions[key]), file)
+            path.write_bytes(yaml_of(mou_data(title, provider, "health", grants, version=self.versions[key])))
             self.coming[key] = begin(hub, path)
 
         @precondition(lambda self: self.coming)
@@ -133,8 +130,7 @@ def test_a_position_that_runs_ahead_of_its_labels_is_noticed(hub: World, tmp_pat
     assert hub.publish("police", feature("ahead", category="theft")).status_code in (200, 201)
     monkeypatch.setattr(Activation, "_batch", _position_alone(Activation._batch))
     path = tmp_path / "ahead.yaml"
-    with path.open("w") as file:
-        YAML(typ="safe", pure=True).dump(mou_data("MOU-AHEAD", "police", "health", [grant(where="everything")]), file)
+    path.write_bytes(yaml_of(mou_data("MOU-AHEAD", "police", "health", [grant(where="everything")])))
     begin(hub, path)
     steps.resume()  # type: ignore[attr-defined]
     steps.right()  # type: ignore[attr-defined]

@@ -57,7 +57,7 @@ def test_each_grant_says_what_was_read_under_it(parties: tuple[Party, Party]) ->
 
 def test_the_narrower_version_loses_what_nobody_read_and_nothing_else(world: World, parties: tuple[Party, Party]) -> None:
     found = use(parties[0])["narrower"]
-    assert "\n-  id: never\n" in found["diff"]
+    assert "\n-- id: never\n" in found["diff"]
     source = parties[0].call("GET", "/mous/MOU-USE/1/source").text
     narrow = read_mou(found["file"].encode(), DATASETS)
     before = read_mou(source.encode(), DATASETS)
@@ -93,7 +93,7 @@ def test_the_command_writes_the_narrower_version(world: World, parties: tuple[Pa
         ran = bare("mou", "use", "MOU-USE", 1, "--as", profile, "--out", tmp_path / "narrower.yaml")
     assert ran.code == 0, ran.err
     assert "never" in ran.out
-    assert "\n-  id: never\n" in ran.out
+    assert "\n-- id: never\n" in ran.out
     assert [g.id for g in read_mou((tmp_path / "narrower.yaml").read_bytes(), DATASETS).grants] == ["read", "map-only"]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from ruamel.yaml import YAML
 
 from hub.agreements.activation import Activation
 from tests import assertion
@@ -18,6 +17,7 @@ from tests.policy.cases import Asked, Batch
 from tests.policy.oracle import GrantKey, Oracle, Reader, Record, cell
 from tests.signing import OPERATOR
 from tests.world import ASSERTION_TYPE, BASE, World
+from tests.written import yaml_of
 
 CLOCK = """
 create table hub.test_clock (at timestamptz);
@@ -129,10 +129,7 @@ def _write(folder: Path, made: Batch, mou: Mapping[str, Any], number: int) -> Pa
         (folder / f"{name}.geojson").write_bytes(content)
         pinned[name] = {"file": f"{name}.geojson", "sha256": sha256(content).hexdigest()}
     path = folder / f"{made.seed}-{number}.yaml"
-    yaml = YAML(typ="safe", pure=True)
-    yaml.representer.ignore_aliases = lambda *_: True  # equal parts are written out: the hub reads no aliases
-    with path.open("w") as file:
-        yaml.dump({**mou, "jurisdictions": pinned}, file)
+    path.write_bytes(yaml_of({**mou, "jurisdictions": pinned}))
     return path
 
 

@@ -1,14 +1,12 @@
 """The words of an MOU beside its grants: its own tests, what people act on, and words that nothing follows yet."""
 
 from datetime import datetime
-from io import StringIO
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import shapely
-from ruamel.yaml import YAML
 from shapely.geometry import shape
 
 from hub.agreements.files import check
@@ -26,6 +24,7 @@ from tests.policy.cases import CASES, PURPOSES, batch
 from tests.policy.oracle import DEFAULTS, NUMBERS, TEXTS, Oracle, Reader, Record, area
 from tests.policy.spoiling import GOOD, edited, refused, write
 from tests.world import World
+from tests.written import yaml_of
 
 TEST = "tests: [{{as: {{organisation: health, purpose: {purpose}}}, record: {{{record}}}, expect: {expect}}}]"
 RECORD = "in: harbour, ago: P1D, category: theft, severity: 2"
@@ -161,13 +160,10 @@ def test_generated_agreements_decide_in_their_own_tests_as_the_oracle_says(seed:
     made = batch(seed, consumers=4, records=60, requests=0)
     shapes = {name: shape(geometry) for name, geometry in made.areas.items()}
     boundaries = {f"{name}.geojson": area(geometry) for name, geometry in made.areas.items()}
-    yaml, seen = YAML(typ="safe", pure=True), set()
-    yaml.representer.ignore_aliases = lambda *_: True  # equal parts are written out: the hub reads no aliases
+    seen = set()
     for data in made.mous:
         pinned = data | {"jurisdictions": {n: j | {"sha256": "a" * 64} for n, j in data["jurisdictions"].items()}}
-        text = StringIO()
-        yaml.dump(pinned, text)
-        mou, oracle = read_mou(text.getvalue().encode(), DATASETS), Oracle([data], boundaries)
+        mou, oracle = read_mou(yaml_of(pinned), DATASETS), Oracle([data], boundaries)
         since, until = mou.in_force.period
         readers = [Reader(mou.parties.consumer, purpose, case) for purpose in PURPOSES for case in CASES]
         for now, record, reader in product((n for n in made.nows if since <= n < until), made.records, readers):

@@ -15,9 +15,9 @@ from hub.datasets import DATASETS
 from hub.errors import InvalidPolicy
 from hub.policy.mou import read_mou
 from hub.policy.schema import json_schema
-from tests.agreements.parties import dumped
 from tests.conftest import ROOT
 from tests.policy.cases import batch
+from tests.written import yaml_of
 
 SCHEMA = ROOT / "policies" / "mou.schema.json"
 FILES = [*sorted((ROOT / "policies" / "demo").glob("*.yaml")), ROOT / "tests" / "agreements" / "golden" / "everything.yaml"]
@@ -73,7 +73,7 @@ def test_whatever_the_schema_refuses_the_hub_refuses_and_the_other_way_round() -
     both = 0
     for name, changed in _changes():
         try:
-            read_mou(dumped(changed), DATASETS)
+            read_mou(yaml_of(changed), DATASETS)
             good = True
         except InvalidPolicy:
             good = False

@@ -12,7 +12,6 @@ from playwright.sync_api import Browser, Page, expect
 from hub.agreements.store import Actor
 from hub.audit.leaf import By
 from hub.identity.people import Person
-from tests.agreements.parties import dumped
 from tests.web.axe import violations
 from tests.web.browser import authenticator
 from tests.web.fixtures import SIZES, Open
@@ -22,6 +21,7 @@ from tests.web.served import Served
 from tests.web.visiting import passkey_of
 from tests.web.watching import Watched, map_drawn
 from tests.world import grant, mou_data
+from tests.written import yaml_of
 
 # Not pages: what pages are made of, and files.
 VERSION = "/agreements/{mou}/versions/{version}"
@@ -114,7 +114,7 @@ def _proposed(scene: Scene) -> str:
     """A version of police's that waits for signatures."""
     actor, life = Actor("police", By("police")), scene.served.services.lifecycle
     if not any(v.mou == "MOU-PROPOSED" for v in life.list(actor)):
-        life.draft(actor, dumped(mou_data("MOU-PROPOSED", "police", "housing", [grant(purposes=["tenancy"])])))
+        life.draft(actor, yaml_of(mou_data("MOU-PROPOSED", "police", "housing", [grant(purposes=["tenancy"])])))
         life.propose(actor, "MOU-PROPOSED", 1)
     return f"{scene.served.base}/agreements/MOU-PROPOSED/versions/1"
 

@@ -11,11 +11,11 @@ import pytest
 from hub.agreements.store import Actor
 from hub.audit.leaf import By
 from hub.identity.people import Person
-from tests.agreements.parties import dumped
 from tests.web.hostile import RUN
 from tests.web.served import Served
 from tests.web.visiting import Visitor, links, words
 from tests.world import World, grant, mou_data
+from tests.written import yaml_of
 
 TITLE = f"<script>{RUN}</script> & more"
 PATHS = ("/home", "/agreements", "/agreements/MOU-BOTH", "/account", "/owner", "/agreements/draft")
@@ -49,7 +49,7 @@ def scene(served: Served, person: Callable[..., Person], tmp_path_factory: pytes
         _data(world, "MOU-ENDING", 4, "housing"),
         _data(world, "MOU-QUIET", 400, "newcomers"),
     ):
-        (folder / "mou.yaml").write_bytes(dumped(data))
+        (folder / "mou.yaml").write_bytes(yaml_of(data))
         world.load(folder / "mou.yaml")
     wanted = [(role, slug) for slug in ("police", "health", "newcomers") for role in ("agreement-lead", "analyst")]
     seats = {(role, slug): person(role, organisation=slug) for role, slug in [*wanted, ("auditor", "watch"), ("auditor", "police")]}
@@ -128,7 +128,7 @@ def test_with_a_next_version_under_way_nobody_is_called_upon(scene: Scene) -> No
     """Before the version is proposed, and after it is withdrawn, they are."""
     life, actor = scene.served.services.lifecycle, Actor("housing", By("housing"))
     following = _data(scene.served.world, "MOU-ENDING", 300, "housing", 2)
-    life.draft(actor, dumped(following))
+    life.draft(actor, yaml_of(following))
     lead = scene.visit("agreement-lead", "police")
     assert "2 agreements need your attention" in words(lead.get("/home"))
     life.propose(actor, "MOU-ENDING", 2)

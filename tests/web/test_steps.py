@@ -10,10 +10,11 @@ import pytest
 
 from hub.identity.party_keys import STATEMENT, sign
 from hub.identity.people import Person
-from tests.agreements.parties import Party, dumped, party
+from tests.agreements.parties import Party, party
 from tests.web.served import Served
 from tests.web.visiting import Visitor
 from tests.world import World, feature, grant, mou_data
+from tests.written import yaml_of
 
 Persons = Callable[..., Person]
 
@@ -50,7 +51,7 @@ def said(html: str) -> str:
 
 def test_from_a_draft_to_its_end(hub: World, parties: tuple[Party, Party], leads: dict[str, Visitor]) -> None:
     police, health = leads["police"], leads["health"]
-    answer = health.post("/agreements/draft", {"text": dumped(data("MOU-PAGES")).decode()})
+    answer = health.post("/agreements/draft", {"text": yaml_of(data("MOU-PAGES")).decode()})
     assert (answer.status_code, answer.headers["location"]) == (303, here("MOU-PAGES"))
     assert "MOU-PAGES, version 1" in said(police.get("/agreements").text)
     answer = police.post(here("MOU-PAGES", "propose"))
@@ -85,7 +86,7 @@ def test_from_a_draft_to_its_end(hub: World, parties: tuple[Party, Party], leads
 
 
 def test_what_is_wrong_with_a_draft_is_told_beside_it_and_nothing_is_lost(leads: dict[str, Visitor], parties: tuple[Party, Party]) -> None:
-    wrong = dumped(data("MOU-WRONG", colour="<b>blue</b>")).decode()
+    wrong = yaml_of(data("MOU-WRONG", colour="<b>blue</b>")).decode()
     answer = leads["police"].post("/agreements/draft", {"text": wrong})
     assert answer.status_code == 422
     assert "colour : is not a word of the MOU vocabulary" in said(answer.text)
@@ -96,7 +97,7 @@ def test_what_is_wrong_with_a_draft_is_told_beside_it_and_nothing_is_lost(leads:
 
 def test_a_step_that_is_refused_says_why_on_the_page(leads: dict[str, Visitor], parties: tuple[Party, Party]) -> None:
     police = leads["police"]
-    police.post("/agreements/draft", {"text": dumped(data("MOU-REFUSED")).decode()})
+    police.post("/agreements/draft", {"text": yaml_of(data("MOU-REFUSED")).decode()})
     for step, fields, status, words in (
         ("sign", {"value": "x"}, 400, "not a detached JWS"),
         ("activate", {"diff": "0" * 64}, 409, "it must be signed"),
@@ -112,7 +113,7 @@ def test_a_step_that_is_refused_says_why_on_the_page(leads: dict[str, Visitor], 
 
 
 def test_to_others_an_agreement_is_absent(leads: dict[str, Visitor], parties: tuple[Party, Party]) -> None:
-    leads["police"].post("/agreements/draft", {"text": dumped(data("MOU-OTHERS")).decode()})
+    leads["police"].post("/agreements/draft", {"text": yaml_of(data("MOU-OTHERS")).decode()})
     stranger = leads["stranger"]
     absent = said(stranger.get("/agreements/MOU-NONE/versions/1").text)
     assert said(stranger.get(here("MOU-OTHERS")).text) == absent
