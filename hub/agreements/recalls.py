@@ -22,12 +22,16 @@ SIDES = ("recipient", "provider")
 STATES = {"open": "r.acknowledged_at is null", "overdue": "r.acknowledged_at is null and r.due_at < %(now)s", "all": "true"}
 ANSWERS = {"correction": ("corrected", "destroyed", "not-held")}
 GONE = ("destroyed", "not-held")  # what a recall that isn't a correction can be answered by
-MOST = 10_000
+PAGE = 1_000
 ABSENT = "There is no such recall, or it is not for your organisation."
 # A correction says that what was released is another value now: it is told while the agreement gives that value.
 _TOLD = """
 (r.kind <> 'correction' or r.provider = %(me)s or exists (select from hub.mous m where m.mou = r.mou and m.state = 'active'
   and m.in_force_from <= %(now)s and %(now)s < m.in_force_until))"""
+
+
+_STILL_HELD = """not exists (select from hub.recalls a where a.recipient = d.recipient and a.mou = d.mou
+  and a.record = n and a.answer in ('destroyed', 'not-held') and a.acknowledged_at >= d.at)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,9 @@ class Recalls:
     def __init__(self, engine: Engine, datasets: dict[int, str], clock: Callable[[], datetime]) -> None:
         self._engine, self._datasets, self._clock = engine, datasets, clock
 
-    def notices(self, actor: Actor, side: str = "recipient", state: str = "open") -> list[Recall]:
-        """The newest recalls to the actor's organisation, or, as provider, those of its records; up to 10,000.
+    def notices(self, actor: Actor, side: str = "recipient", state: str = "open", after: UUID | None = None) -> list[Recall]:
+        """Recalls to the actor's organisation, or, as provider, those of its records: up to 1,000 after the one named `after`, those that
+        are due first first.
 
         Raises:
             InvalidRequest: there is no such side or state.
@@ -79,7 +84,12 @@ class Recalls:
             field, words = ("as", SIDES) if side not in SIDES else ("state", tuple(STATES))
             raise InvalidRequest(f"{field} is one of {', '.join(words)}.", field=field)
         with transaction(self._engine) as tx:
-            return self._find(tx, actor, f"r.{side} = %(me)s and {STATES[state]} and {_TOLD}")
+            rest = (
+                f"(r.due_at, r.id) > (select a.due_at, a.id from hub.recalls a where a.id = %(after)s::uuid and a.{side} = %(me)s)"
+                if after
+                else "true"
+            )
+            return self._find(tx, actor, f"r.{side} = %(me)s and {STATES[state]} and {_TOLD} and {rest}", after=after and str(after))
 
     def acknowledge(self, actor: Actor, recall: UUID, answer: str) -> Recall:
         """The recipient says what it has done: corrected its copy, destroyed it, or that it holds none.
@@ -117,7 +127,7 @@ class Recalls:
                 select c.slug, p.slug, d.mou, count(distinct n), min(d.at), max(d.at), min(d.retain_until),
                        count(distinct n) filter (where d.retain_until <= %(now)s)
                 from hub.deliveries d join hub.organisations c on c.id = d.recipient join hub.organisations p on p.id = d.provider
-                cross join unnest(d.records) n where d.{side} = (select id from hub.organisations where slug = %(me)s)
+                cross join unnest(d.records) n where {_STILL_HELD} and d.{side} = (select id from hub.organisations where slug = %(me)s)
                   and d.destroyed_at is null group by 1, 2, 3 order by 3, 1""",
                 {"me": actor.organisation, "now": self._clock()},
             )
@@ -133,7 +143,7 @@ class Recalls:
                 select d.event::text, c.slug, p.slug, d.mou, d.version, d.fields, d.at, d.retain_until, d.destroyed_at
                 from hub.deliveries d join hub.organisations c on c.id = d.recipient join hub.organisations p on p.id = d.provider
                 where %(me)s in (c.slug, p.slug) and d.records @> array[%(id)s::uuid] and d.dataset = %(dataset)s
-                order by d.at desc, d.id desc limit {MOST}""",
+                order by d.at desc, d.id desc limit {PAGE}""",
                 {"me": actor.organisation, "dataset": dataset, "id": str(record)},
             )
         names = ("event", "recipient", "provider", "mou", "version", "fields")
@@ -181,7 +191,7 @@ class Recalls:
         rows = tx.rows(
             "select r.id::text, r.kind, r.dataset, r.record::text, c.slug, p.slug, r.mou, r.at, r.due_at, r.acknowledged_at, r.answer"
             " from hub.recalls r join hub.organisations c on c.id = r.recipient join hub.organisations p on p.id = r.provider"
-            f" where {where.replace('%(me)s', me)} order by r.at desc, r.id limit {MOST}",
+            f" where {where.replace('%(me)s', me)} order by r.due_at, r.id limit {PAGE}",
             {"me": actor.organisation, "now": self._clock(), **more},
         )
         return [

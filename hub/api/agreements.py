@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import orjson
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, field_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,6 +27,7 @@ from hub.api.services import READ, Services, authorise, refusals_logged, service
 from hub.audit.leaf import By, instant
 from hub.errors import InvalidRequest, NoSuchResource, Problem, WrongMediaType
 from hub.identity.tokens import AccessToken
+from hub.policy.vocabulary import NEVER_TEXT
 
 SCOPE = "agreements"
 MAX_FILE = 200_000
@@ -38,6 +39,14 @@ class Body(BaseModel):
     """What a request sends, as JSON; an unknown member is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _kept(cls, value: object) -> object:
+        """What PostgreSQL can keep: the log takes these texts as they are."""
+        if isinstance(value, str) and NEVER_TEXT.search(value):
+            raise ValueError("holds a character that no text may hold (U+0000, or half of a pair)")
+        return value
 
 
 B = TypeVar("B", bound=Body)

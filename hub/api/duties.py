@@ -7,7 +7,8 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,7 +16,9 @@ from hub.agreements.recalls import ABSENT
 from hub.api.agreements import JSON, NO_STORE, Asked, Body, asking, members_of
 from hub.api.parameters import record_id
 from hub.api.services import READ
-from hub.errors import NoSuchResource
+from hub.errors import InvalidRequest, NoSuchResource
+from hub.policy.mou import NAME
+from hub.records import Time
 
 SIDE = "recipient"
 
@@ -29,16 +32,18 @@ class Answer(Body):
 class Attestation(Body):
     """That all that was given under an MOU until then is destroyed, and how; the provider reads it in its log."""
 
-    mou: Annotated[str, StringConstraints(min_length=1, max_length=63)]
-    until: Annotated[AwareDatetime, Field(strict=False)]
+    mou: Annotated[str, StringConstraints(pattern=NAME)]
+    until: Annotated[Time, Field(strict=False)]
     statement: Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
 
 
 async def recalls(request: Request) -> Response:
-    """Recalls to the organisation, or of its own records (`as=provider`); `state`: open, overdue or all."""
-    asked = await asking(request, parameters=("as", "state"))
+    """Recalls to the organisation, or of its own records (`as=provider`); `state`: open, overdue or all; `after`: the last one of the page
+    before.
+    """
+    asked = await asking(request, parameters=("as", "state", "after"))
     given = request.query_params
-    found = await asked.run(asked.called.recalls.notices, asked.actor, given.get("as", SIDE), given.get("state", "open"))
+    found = await asked.run(asked.called.recalls.notices, asked.actor, given.get("as", SIDE), given.get("state", "open"), _after(given))
     now = asked.called.clock()
     return await _read(asked, "recalls", [r.told(now) for r in found])
 
@@ -70,6 +75,13 @@ async def attest(request: Request) -> Response:
     asked = await asking(request, 20_000, (JSON,))
     said = members_of(Attestation, asked.body)
     return _json(await asked.run(asked.called.recalls.attest, asked.actor, said.mou, said.until, said.statement))
+
+
+def _after(given: QueryParams) -> UUID | None:
+    try:
+        return UUID(given["after"]) if "after" in given else None
+    except ValueError:
+        raise InvalidRequest("after is the id of a recall.", field="after") from None
 
 
 def _recall(request: Request) -> UUID:

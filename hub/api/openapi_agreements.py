@@ -59,9 +59,10 @@ def duty_paths() -> dict[str, Any]:
         "as", "For which side: what one was given, or what others hold of one's own records.", {"type": "string", "enum": list(SIDES)}
     )
     state = parameter("state", "Which recalls; those that wait for an answer unless said.", {"type": "string", "enum": list(STATES)})
+    after = parameter("after", "The last recall of the page before: up to 1,000 come at a time, those due first first.", UUID_TEXT)
     recall = parameter("id", "The recall's id", UUID_TEXT, where="path")
     return {
-        "/recalls": {"get": _of("recalls", "Recalls of what was given under duties", LIST, [side, state])},
+        "/recalls": {"get": _of("recalls", "Recalls of what was given under duties", LIST, [side, state, after])},
         "/recalls/{id}/acknowledgement": {"post": _write("recall_acknowledgement", "Answer a recall", [recall])},
         "/deliveries": {"get": _of("deliveries", "What was given under duties and is still held, by MOU", LIST, [side])},
         "/attestations": {"post": _write("attestation", "Attest that what was given under an MOU is destroyed", [])},

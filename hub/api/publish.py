@@ -120,7 +120,7 @@ def _once(request: Request, write: Writing, body: bytes) -> Once | None:
     if found is None:
         reason = "Idempotency-Key must be one text of 1 to 255 printable ASCII characters, in double quotes."
         raise InvalidRequest(reason, field="Idempotency-Key")
-    said = "\0".join([request.method, request.url.path, request.headers.get("if-match", "")]).encode()
+    said = "\0".join([request.method, request.url.path, request.url.query, request.headers.get("if-match", "")]).encode()
     return write.called.replies.once(write.publisher.uid, write.token.client_id, found[1] or found[2], said + b"\0" + body)
 
 

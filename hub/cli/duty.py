@@ -1,5 +1,6 @@
 """`hub duty …`: recalls of what your organisation was given, or of what it gave; what is held; attestations of destruction."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -20,7 +21,7 @@ def recalls(as_: AsParty, gave: Gave = False, overdue: bool = False, every: Anno
     overdue.
     """
     state = "overdue" if overdue else "all" if every else "open"
-    found = _get(as_, f"/recalls?state={state}&as={_side(gave)}")["recalls"]
+    found = list(_pages(as_, f"/recalls?state={state}&as={_side(gave)}"))
     table(["recall", "kind", "record", "agreement", "recipient" if gave else "provider", "due", "answer"], [_row(r, gave) for r in found])
     raise typer.Exit(SOMETHING_OVERDUE if any(r["overdue"] for r in found) else 0)
 
@@ -65,6 +66,14 @@ def attest(
         at = (until or datetime.now(UTC)).replace(tzinfo=UTC).isoformat()
         done = client.request("POST", "/attestations", {"mou": mou, "until": at, "statement": statement}).json()
     console.print(f"Attested: {done['records']:,} records of {done['provider']}; {done['recalls']:,} recalls answered by it.", markup=False)
+
+
+def _pages(profile: str, path: str) -> Iterator[dict[str, Any]]:
+    """Every recall, a page after the other."""
+    page = _get(profile, path)["recalls"]
+    while page:
+        yield from page
+        page = _get(profile, f"{path}&after={page[-1]['id']}")["recalls"]
 
 
 def _get(profile: str, path: str) -> Any:

@@ -36,6 +36,7 @@ REASONS = {  # pydantic's own words name Python's types
     "model_type": "must hold keys and values",
     "model_attributes_type": "must hold keys and values",
 }
+LONGEST = timedelta(days=36_525)
 COUNTED_M = 2000  # the cells that counts are given for
 Reuse = Literal["NOREUSE", "NORELINK"]
 
@@ -72,8 +73,8 @@ class Duties(Part):
     @classmethod
     def _duration(cls, value: object) -> object:
         found = duration(value)
-        if found is not None and found < timedelta(days=1):
-            raise ValueError("must be a day (P1D) or longer")
+        if found is not None and not timedelta(days=1) <= found <= LONGEST:
+            raise ValueError("must be a day (P1D) or longer, and no longer than 100 years (P36525D)")
         return found
 
 

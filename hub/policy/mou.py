@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
+from itertools import product
 from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, StringConstraints, ValidationError, ValidationInfo, field_validator, model_validator
@@ -20,6 +21,7 @@ from hub.records import Record
 from hub.yamlfile import mark_of, nodes_of, read_file
 
 MAX_PROBLEMS = 100  # told of one file; the rest shows when these are mended
+NAME = r"^[A-Z0-9][A-Z0-9-]{2,62}$"
 SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -73,7 +75,7 @@ class Roles(Part):
 class Mou(Part):
     """One version of an MOU. `sha256` is of the file's bytes: the log cites it. `supersedes` is that of the version before."""
 
-    mou: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9-]{2,62}$")]
+    mou: Annotated[str, StringConstraints(pattern=NAME)]
     version: Annotated[int, Field(ge=1, le=1_000_000)]
     supersedes: Annotated[str, StringConstraints(pattern=SHA256)] | None = None
     title: Text
@@ -133,10 +135,19 @@ class Mou(Part):
                 if name not in self.jurisdictions:
                     close = suggestion(name, self.jurisdictions)
                     raise ValueError(f"{word}: {clause.id} is within {name!r}, which is not among the jurisdictions{close}")
+        self._keep_bands_whole()
         for n, test in enumerate(self.tests):
             if test.record.area is not None and test.record.area not in self.jurisdictions:
                 raise ValueError(f"tests: [{n}] record: {test.record.area!r} is not among the jurisdictions")
         return self
+
+    def _keep_bands_whole(self) -> None:
+        """Raises ValueError when a refusal would tell a number more finely than a grant's bands do: by what is not there."""
+        for refusal, grant in product(self.refuse, self.grants):
+            for condition in refusal.where if refusal.dataset == grant.dataset else ():
+                edges = grant.treatment(condition.field).edges
+                if edges and condition.cuts(edges):
+                    raise ValueError(f"refuse: {refusal.id} cuts through a band in which {grant.id} releases {condition.field}")
 
     def clauses(self) -> Iterator[tuple[str, Grant | Refusal]]:
         """Grants, then refusals, each with the word of the file that it stands under."""

@@ -18,7 +18,7 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$")]
 Purpose = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$", max_length=100)]
 Action = Literal["query", "subscribe", "export", "match"]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
-_NEVER_TEXT = re.compile(r"[\x00\ud800-\udfff]")  # no record holds these characters, and PostgreSQL takes none
+NEVER_TEXT = re.compile(r"[\x00\ud800-\udfff]")  # no record holds these characters, and PostgreSQL takes none
 _DURATION = re.compile(r"P(?=\d|T\d)(?:(\d{1,6})W)?(?:(\d{1,6})D)?(?:T(?=\d)(?:(\d{1,6})H)?(?:(\d{1,6})M)?)?")
 
 
@@ -77,7 +77,7 @@ def check_value(field: Field, value: object, at: str = "") -> None:
     if field.kind == "number" and type(value) is not int:
         raise ValueError(f"{at}{field.name} is a number, not {value!r}")
     if field.kind == "text" and (
-        not isinstance(value, str) or _NEVER_TEXT.search(value) or (field.choices is not None and value not in field.choices)
+        not isinstance(value, str) or NEVER_TEXT.search(value) or (field.choices is not None and value not in field.choices)
     ):
         known = f"; it is one of {', '.join(sorted(field.choices))}" if field.choices else ""
         raise ValueError(f"{at}{field.name} is never {value!r}{suggestion(value, field.choices or ())}{known}")

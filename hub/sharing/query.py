@@ -30,6 +30,7 @@ from hub.sharing.explain import explanation
 from hub.sharing.live import COUNT, LiveGrant, LiveRefusal, Policies, Policy
 from hub.sharing.paths import SEEK_KEYS, SEEK_RATE, SEEK_SHARE, Query, areas_of, cells_of, is_time_path, remaining
 from hub.sharing.reader import Reader
+from hub.sharing.recalled import DELIVERING
 from hub.sharing.statements import NIL, Shape, Statements, array, page_arguments
 
 RETRIES = 3
@@ -212,6 +213,8 @@ class Querying:
         shape, released = policy.remember(
             ("reader", *(g.id for g in grants)), lambda: (Shape.of(self._dataset, grants), releases(self._dataset, grants))
         )
+        if any(g.duties for g in grants):
+            tx.rows("select pg_advisory_xact_lock_shared(7201, %s)", (DELIVERING,))  # a recall sees what is delivered, or comes before it
         refusals = policy.refused(reader.organisation, self._dataset.number, admitted.wall)
         return _Session(tx, reader, admitted, policy, grants, refusals, shape, released)
 

@@ -9,7 +9,7 @@ from hub.records import Record
 from hub.released import AGREEMENTS, AUDITOR, PATHS, READER, WRITER, context_sql, view_sql
 from hub.sharing.counting import counts_sql
 from hub.sharing.labels import SQL_TYPES, alike_sql, label_sql, labels_of, rule_columns, rules_sql, tested_sql
-from hub.sharing.recalled import CONTENT_MAC, FIELD_MAC, before_sql, recall_sql
+from hub.sharing.recalled import CONTENT_MAC, FIELD_MAC, owes_sql, recall_sql
 from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_column, sealed_fields
 
 WRITING = ("known", "known_id", "lock", "store", "withdraw", "receipts")
@@ -130,7 +130,9 @@ begin
     select i.id, i.rev, {", ".join(f"i.{c}" for c in kept)} from {SCHEMA}.{name} i
     join unnest(p_id, p_rev) u(id, rev) on u.id = i.id where i.id = any(former) and i.rev = u.rev - 1 and i.provider = p_provider;
     get diagnostics moved = row_count;
-    before := {before_sql(name)};
+    if {owes_sql()} then
+      before := (select jsonb_object_agg(i.id, to_jsonb(i.released)) from {SCHEMA}.{name} i where i.id = any(former));
+    end if;
     select count(*) into returned from unnest(p_id, p_rev) u(id, rev)
     join {SCHEMA}.{name}_withdrawn w on w.id = u.id and w.rev = u.rev - 1 and w.provider = p_provider
     where w.id = any(former) and not exists (select from {SCHEMA}.{name} i where i.id = any(former) and i.id = u.id)
@@ -186,7 +188,9 @@ begin
   if number is null then
     raise exception 'another revision came first' using errcode = '40001';
   end if;
-  perform {SCHEMA}.{name}_recall_all(p_provider, p_id, p_kind);
+  if {owes_sql()} then
+    perform {SCHEMA}.{name}_recall_all(p_provider, p_id, p_kind);
+  end if;
   return number;
 end $$;
 """

@@ -112,7 +112,7 @@ class Partner:
             return ", ".join(dict.fromkeys(p for share in self.shares for p in share.purposes))
         if self.refused:
             return "refused by an agreement"
-        return "; ".join(dict.fromkeys(m.short for m in self.missing)) or "nothing that is left after what is refused"
+        return "; ".join(dict.fromkeys(m.short for m in self.missing)) or "counts alone, or nothing that is left after what is refused"
 
 
 class Telling:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from hub.agreements import recalls
 from hub.audit.log import Log, append
 from hub.errors import Unavailable
 from hub.sharing import disclosure
@@ -222,3 +223,53 @@ def test_the_commands_list_answer_and_attest(world: World, parties: tuple[Party,
     with serving(world, tmp_path, police.client, None) as profile:
         assert "reader" in bare("duty", "held", "--gave", "--as", profile).out
         assert bare("duty", "recalls", "--gave", "--overdue", "--as", profile).code in (0, 3)
+
+
+# --- what nobody should send -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("mou", "MOU\x00"), ("mou", "mou-1"), ("statement", "gone\x00"), ("statement", ""), ("until", 5), ("until", "yesterday"), ("more", 1)],
+)
+def test_an_attestation_that_is_none_is_refused_by_name(parties: tuple[Party, ...], member: str, value: Any) -> None:
+    body = {"mou": "MOU-1", "until": "2026-01-01T00:00:00Z", "statement": "Gone."} | {member: value}
+    answer = parties[1].call("POST", "/attestations", body)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, member)
+
+
+def test_a_key_of_one_recall_is_not_good_for_another(world: World, parties: tuple[Party, ...]) -> None:
+    _, record = delivered(world)
+    headers = world.bearer("police") | {"If-Match": "*", "Idempotency-Key": '"once"'}
+    path = f"/collections/incidents/items/{record}"
+    assert world.http.delete(path, headers=headers).status_code == 200
+    assert world.http.delete(f"{path}?recall=erasure", headers=headers).status_code == 422
+    assert [n["kind"] for n in notices(parties[1], record)] == ["withdrawal"]
+
+
+def test_recalls_come_in_pages(world: World, parties: tuple[Party, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recalls, "PAGE", 2)
+    made = [delivered(world) for _ in range(3)]
+    for name, _ in made:
+        published(world, name=name, severity=5)
+    found: list[str] = []
+    page = parties[1].call("GET", "/recalls").json()["recalls"]
+    while page:
+        assert len(page) <= 2
+        found += [n["record"] for n in page]
+        page = parties[1].call("GET", f"/recalls?after={page[-1]['id']}").json()["recalls"]
+    assert {record for _, record in made} <= set(found)
+    assert len(set(found)) == len(found)
+    assert parties[1].call("GET", "/recalls?after=x").status_code == 400
+
+
+def test_who_said_that_a_copy_is_gone_is_not_asked_again(world: World, parties: tuple[Party, ...]) -> None:
+    name, record = delivered(world)
+    published(world, name=name, severity=5)
+    (notice,) = notices(parties[1], record)
+    assert parties[1].call("POST", f"/recalls/{notice['id']}/acknowledgement", {"answer": "destroyed"}).status_code == 200
+    published(world, name=name, severity=2)
+    assert notices(parties[1], record) == []
+    assert item(world, record).status_code == 200  # and holds it again
+    published(world, name=name, severity=5)
+    assert len(notices(parties[1], record)) == 1

@@ -1,15 +1,19 @@
 """Recalls: who is told when a record is corrected, taken back or no longer shared, and what tells nobody anything."""
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from hub.datasets import DATASETS
+from hub.sharing.deliveries import Delivery
+from hub.sharing.disclosure import Row, Writer
+from hub.sharing.live import Policy
 from hub.sharing.recalled import recall_sql
-from tests.agreements.duties import AT, FIRST, agreed, delivered, item, notices, published
+from tests.agreements.duties import AT, FIRST, OWED, SHOWN, agreed, delivered, item, notices, published
 from tests.agreements.parties import Party
 from tests.world import World, feature, grant
 
@@ -37,7 +41,8 @@ CHANGES: dict[str, tuple[dict[str, Any], str | None]] = {
     "a text that is shown by its end": ({"phone": "+1 647 0199"}, None),
     "a value that is not shown": ({"status": "closed"}, None),
     "nothing at all": ({}, None),
-    "what has it leave the grant": ({"category": "fire"}, "revocation"),
+    "what has it leave one grant for another": ({"category": "fire"}, "correction"),
+    "what has it leave every grant": ({"category": "medical"}, "revocation"),
 }
 
 
@@ -62,6 +67,71 @@ def test_a_second_change_is_compared_with_the_revision_before_it(world: World, p
     assert len(notices(parties[1], record)) == 2
 
 
+def test_of_a_record_that_left_nothing_more_is_told(world: World, parties: tuple[Party, ...]) -> None:
+    name, record = delivered(world)
+    published(world, name=name, category="medical")
+    published(world, name=name, category="medical", severity=5, narrative="Nobody is to know.")
+    published(world, name=name, category="assault")
+    assert [n["kind"] for n in notices(parties[1], record)] == ["revocation"]
+
+
+def test_a_record_that_goes_out_of_the_window_is_revoked_and_then_silent(world: World, parties: tuple[Party, ...], tmp_path: Path) -> None:
+    _, _, other = parties
+    now = datetime.now(UTC)
+    one = grant("new", ["recent"], fields=SHOWN, occurred={"lookback": "P10D"}, duties=OWED)
+    world.mou(tmp_path, "MOU-6", "police", "other", [one])
+    name, record = published(world, category="other", occurred_at=now.isoformat())
+    assert world.get("other", "recent", f"/collections/incidents/items/{record}").status_code == 200
+    published(world, name=name, category="other", occurred_at=(now - timedelta(days=3)).isoformat())
+    published(world, name=name, category="other", occurred_at=(now - timedelta(days=30)).isoformat())
+    published(world, name=name, category="other", occurred_at=(now - timedelta(days=30)).isoformat(), severity=5)
+    assert sorted(n["kind"] for n in notices(other, record)) == ["correction", "revocation"]
+
+
+def test_a_refusal_and_a_coarser_version_silence_what_they_hide(world: World, parties: tuple[Party, ...], tmp_path: Path) -> None:
+    """What was delivered finely is corrected only as far as it is shown now."""
+    _, _, other = parties
+    fine, coarse = SHOWN | {"place": {"grid_m": 100}}, {"place": {"grid_m": 2000}, "narrative": "clear", "category": "clear"}
+    world.mou(tmp_path, "MOU-5", "police", "other", [grant("all", ["study"], fields=fine, duties=OWED)])
+    name, record = published(world, category="drugs")
+    assert world.get("other", "study", f"/collections/incidents/items/{record}").status_code == 200
+    never = [{"id": "texts", "dataset": "incidents", "where": "everything", "fields": ["narrative"]}]
+    world.mou(tmp_path, "MOU-5", "police", "other", [grant("all", ["study"], fields=coarse, duties=OWED)], version=2, refuse=never)
+    lon, lat = OTHER_CELL[0] + 0.017, OTHER_CELL[1]  # another 100 m cell of the same 2 km
+    published(world, lon, lat, name=name, category="drugs", severity=5, narrative="Refused now.")
+    assert notices(other, record) == []
+    published(world, -79.2, 43.65, name=name, category="drugs", severity=5, narrative="Refused now.")
+    assert [n["kind"] for n in notices(other, record)] == ["correction"]
+
+
+@pytest.mark.parametrize("change", ["a new revision", "a withdrawal"])
+def test_a_change_while_a_record_is_read_is_recalled(
+    world: World, parties: tuple[Party, ...], monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """The change waits until what was read is kept; without that it would find nobody who holds it."""
+    name, record = published(world)
+    given, threads = Writer.given, []
+
+    def store() -> None:
+        if change == "a new revision":
+            published(world, name=name, severity=5)
+        else:
+            world.http.delete(f"/collections/incidents/items/{record}", headers=world.bearer("police") | {"If-Match": "*"})
+
+    def slowly(self: Writer, policy: Policy, rows: Sequence[Row]) -> list[Delivery]:
+        threads.append(Thread(target=store))
+        threads[-1].start()
+        threads[-1].join(1.0)  # it would be done by now
+        return given(self, policy, rows)
+
+    world.bearer("police")
+    monkeypatch.setattr(Writer, "given", slowly)
+    assert item(world, record).json()["properties"]["severity"] == 2
+    monkeypatch.undo()
+    threads[0].join(10)
+    assert [n["kind"] for n in notices(parties[1], record)] == ["correction" if change == "a new revision" else "withdrawal"]
+
+
 def test_a_batch_tells_of_its_changed_records_alone(world: World, parties: tuple[Party, ...]) -> None:
     made = [delivered(world) for _ in range(3)]
     batch = [feature(name, **(FIRST | ({"narrative": "Other."} if n == 1 else {"status": "closed"}))) for n, (name, _) in enumerate(made)]
@@ -73,7 +143,7 @@ def test_a_batch_tells_of_its_changed_records_alone(world: World, parties: tuple
 def telling_all(world: World) -> Iterator[None]:
     """The control: recalls without comparing what was released."""
     text = recall_sql("incidents", DATASETS["incidents"]).replace("create function", "create or replace function")
-    start, end = text.index("where e.gone or"), text.index("group by e.recipient")
+    start, end = text.index("where t.gone or exists"), text.index("group by t.recipient, t.id")
     _run(world, text[:start] + text[end:])
     yield
     _run(world, text)

@@ -104,6 +104,10 @@ def _agree(rng: Random, made: Batch, n: int) -> None:
 def _mou(rng: Random, made: Batch, name: str, provider: str, consumer: str) -> dict[str, Any]:
     grants = [_grant(rng, made, f"grant-{g}") for g in range(rng.choice([1, 2, 2, 3]))]
     refusals = [_refusal(rng, made, f"no-{r}") for r in range(rng.choice([0, 1, 1, 2]))]
+    for refusal in refusals:  # none may tell more of a number than the bands of a grant do
+        where = [] if refusal["where"] == "everything" else refusal["where"]
+        kept = [c for c in where if not any(_cuts(c, g["fields"].get("severity")) for g in grants)]
+        refusal["where"] = kept or ("everything" if "fields" in refusal else [{"field": "category", "one_of": CATEGORIES[:1]}])
     clauses = [c for c in (*grants, *refusals) if c["where"] != "everything"]
     used = {n for clause in clauses for c in clause["where"] if "within" in c for n in _names(c["within"])}
     today = made.nows[0].date()

@@ -65,6 +65,7 @@ BAD_EDITS: dict[tuple[str, str], tuple[str, int | None, str]] = {
     ("category: clear", "category: clear, title: match_only"): ("grants[0].fields.title", 20, "is not a treatment"),
     ("category: clear", "category: clear, phone: {last: 0}"): ("grants[0].fields.phone", 20, "is not a treatment"),
     ("  occurred:", "  duties: {refrain: [NOSALE]}\n  occurred:"): ("grants[0].duties.refrain[0]", 19, "'NOREUSE' or 'NORELINK'"),
+    ("  occurred:", "  duties: {acknowledge: P36526D}\n  occurred:"): ("grants[0].duties.acknowledge", 19, "100 years"),
     ("  occurred:", "  duties: {retain: PT4H}\n  occurred:"): ("grants[0].duties.retain", 19, "a day (P1D) or longer"),
     ("  occurred:", "  aggregates: {min_count: 1}\n  occurred:"): ("grants[0].aggregates.min_count", 19, "greater than or equal to 2"),
 }
@@ -242,6 +243,18 @@ def test_a_condition_may_not_cut_a_band(condition: str, whole: bool) -> None:
         return
     with pytest.raises(InvalidPolicy, match="cuts through a band"):
         read_mou(text.encode(), DATASETS)
+
+
+def test_a_refusal_may_not_cut_a_band_either() -> None:
+    """What is not there would tell which numbers of the band are."""
+    text = GOOD.replace("SHA", "a" * 64).replace("at_most: 3", "at_most: 2").replace("category: clear", "severity: {bands: [1, 3]}")
+    for least, good in ((3, True), (4, False)):
+        refuse = f"\nrefuse:\n- {{dataset: incidents, where: [{{field: severity, at_least: {least}}}]}}\n"
+        if good:
+            assert read_mou((text + refuse).encode(), DATASETS).refuse
+            continue
+        with pytest.raises(InvalidPolicy, match="refusal-1 cuts through a band"):
+            read_mou((text + refuse).encode(), DATASETS)
 
 
 def test_a_grant_for_matching_alone_may_release_nothing() -> None:

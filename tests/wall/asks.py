@@ -164,7 +164,11 @@ def _agreements(method: str, path: str, op: Operation, scenario: Scenario, ids: 
 def _duties(method: str, path: str, op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
     """What a reader holds, and what is recalled of it: the other twin recalls nothing. One that holds nothing asks the same."""
     mine = [ids[pair[0]["properties"]["external_id"]] for pair in scenario.pairs]
-    values = {"as": ("recipient", "provider", "x"), "state": ("open", "overdue", "all")}
+    values = {
+        "as": ("recipient", "provider", "x"),
+        "state": ("open", "overdue", "all"),
+        "after": ("none", "6f0f4a44-0000-4000-8000-000000000000"),
+    }
     params = [((p["name"], value),) for p in op["parameters"] if p["in"] == "query" for value in values[p["name"]]]
     body: dict[str, str] = {"answer": "destroyed"} if path.endswith("acknowledgement") else {"mou": "MOU-NOBODY", "statement": "Gone."}
     for wanted in [*mine, "6f0f4a44-0000-4000-8000-000000000000", "none"] if "{id}" in path else [""]:
