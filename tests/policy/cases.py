@@ -78,6 +78,7 @@ def batch(seed: int, consumers: int, records: int, requests: int) -> Batch:
     oracle = made.oracle()
     made.asked = [_ask(rng, made, oracle, consumer) for consumer in made.consumers for _ in range(requests)]
     made.asked += _ask_edges(rng, made, oracle)
+    made.asked += [Asked(Reader(c, p, CASES[-1]), made.nows[2], ASK_ALL) for c in made.consumers for p in PURPOSES["side" not in c :]]
     return made
 
 
