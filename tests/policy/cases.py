@@ -4,11 +4,12 @@ agreements before them: each record meets all that some grant asks, at its bound
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise, product
+from itertools import product
 from random import Random
 from typing import Any
 
 from tests.policy import lives
+from tests.policy.bands import cuts, keep_whole
 from tests.policy.edges import MICROSECOND, SITES, GeoJson, Index, Site, spot_in, times_around, window_bounds
 from tests.policy.oracle import FINEST_FIRST, Grant, Oracle, Reader, Record, Released, Request, area, centre, covers, where_is, word
 
@@ -105,10 +106,7 @@ def _agree(rng: Random, made: Batch, n: int) -> None:
 def _mou(rng: Random, made: Batch, name: str, provider: str, consumer: str) -> dict[str, Any]:
     grants = [_grant(rng, made, f"grant-{g}") for g in range(rng.choice([1, 2, 2, 3]))]
     refusals = [_refusal(rng, made, f"no-{r}") for r in range(rng.choice([0, 1, 1, 2]))]
-    for refusal in refusals:  # none may tell more of a number than the bands of a grant do
-        where = [] if refusal["where"] == "everything" else refusal["where"]
-        kept = [c for c in where if not any(_cuts(c, g["fields"].get("severity")) for g in grants)]
-        refusal["where"] = kept or ("everything" if "fields" in refusal else [{"field": "category", "one_of": CATEGORIES[:1]}])
+    keep_whole(grants, refusals)
     clauses = [c for c in (*grants, *refusals) if c["where"] != "everything"]
     used = {n for clause in clauses for c in clause["where"] if "within" in c for n in _names(c["within"])}
     today = made.nows[0].date()
@@ -152,7 +150,7 @@ def _grant(rng: Random, made: Batch, name: str) -> dict[str, Any]:
         "dataset": "incidents",
         "purposes": rng.choice([["alpha"], ["alpha"], ["beta"], ["alpha", "beta"]]),
         "actions": rng.choice([["query"], ["query"], ["query", "export"], ["query"], ["subscribe", "export"]]),
-        "where": [c for c in _where(rng, made, fields["place"]) if not _cuts(c, fields["severity"])] or "everything",
+        "where": [c for c in _where(rng, made, fields["place"]) if not cuts(c, fields["severity"])] or "everything",
         "fields": {k: v for k, v in fields.items() if v != "withhold" or rng.random() < 0.3},
     }
     if all(v in ("withhold", "match_only") for v in made_grant["fields"].values()):
@@ -160,17 +158,6 @@ def _grant(rng: Random, made: Batch, name: str) -> dict[str, Any]:
     window = _window(rng) if fields["occurred_at"] != "withhold" else {}
     case = {"case_reference": "required"} if rng.random() < 0.2 else {}
     return made_grant | case | ({"occurred": window} if window else {})
-
-
-def _cuts(condition: Mapping[str, Any], treatment: Any) -> bool:
-    """Whether a grant may not ask this: it would tell more of a number than its bands do."""
-    if condition["field"] != "severity" or not isinstance(treatment, dict):
-        return False
-    edges: list[int] = treatment["bands"]
-    if "one_of" in condition:
-        asked = set(condition["one_of"])
-        return asked != set().union(*(band for low, high in pairwise(edges) if (band := set(range(low, high))) <= asked))
-    return condition.get("at_least", condition.get("at_most", 0) + 1) not in edges
 
 
 def _fields(rng: Random) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from datetime import date
 from random import Random
 from typing import Any
 
+from tests.policy.bands import keep_whole
+
 Mou = dict[str, Any]
 Steps = dict[tuple[str, int], str]
 # How far each version of an agreement comes, one after the other. Of those in a row, eight have every state.
@@ -44,6 +46,7 @@ def _together(mous: Sequence[Mou]) -> Mou:
         kind: [clause | {"id": f"{clause['id']}-{n}"} for n, mou in enumerate(mous) for clause in mou.get(kind, ())]
         for kind in ("grants", "refuse")
     }
+    keep_whole(clauses["grants"], clauses["refuse"])
     areas = {name: pinned for mou in mous for name, pinned in mou["jurisdictions"].items()}
     return mous[0] | {"jurisdictions": areas} | {kind: some for kind, some in clauses.items() if some}
 

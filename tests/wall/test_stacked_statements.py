@@ -125,18 +125,23 @@ MAIN = [
     ("select hub.context_body(1)", DENIED),
     ("select nextval('hub.revision_no')", DENIED),
     ("select setval('hub.revision_no', 1)", DENIED),
+    ("select hub.incidents_recall(1, '{}')", DENIED),
+    ("select hub.incidents_recall_all(1, gen_random_uuid(), 'erasure')", DENIED),
 ]
 NOTHING = ", ".join(f"null::{kind}" for _, kind in store_parameters(DATASETS["incidents"]))
 WRITING = [
     (f"select * from hub.incidents_store({NOTHING})", DENIED),
     ("select * from hub.incidents_known(1, '{}')", DENIED),
     ("select * from hub.incidents_known_id(1, gen_random_uuid())", DENIED),
-    ("select hub.incidents_withdraw(1, gen_random_uuid(), 1)", DENIED),
+    ("select hub.incidents_withdraw(1, gen_random_uuid(), 1, 'erasure')", DENIED),
     ("select * from hub.incidents_receipts(1, '{}')", DENIED),
 ]
 # What hub_agreements is for.
 AGREEING = [
-    *((f"select * from hub.{t}", DENIED) for t in ("incidents_rules", "mous", "grants", "refusals", "policy_epoch", "mou_work")),
+    *(
+        (f"select * from hub.{t}", DENIED)
+        for t in ("incidents_rules", "mous", "grants", "refusals", "policy_epoch", "mou_work", "deliveries", "recalls")
+    ),
     ("update hub.policy_epoch set epoch = epoch + 1", DENIED),
     ("insert into hub.grants (mou_id, name, dataset, purposes, actions, fields) values (1, 'x', 1, '{}', '{}', '{}')", DENIED),
     ("select hub.incidents_relabel(1, '{}', '{}', -1, gen_random_uuid(), 1)", DENIED),
