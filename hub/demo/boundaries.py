@@ -62,10 +62,11 @@ def assigned(incidents: Iterable[tuple[str, Point]], wide: bool) -> dict[Cell, s
     """Each 500 m cell with the name that it goes with. `wide`: see Source."""
     votes: dict[Cell, Counter[str]] = defaultdict(Counter)
     around: dict[Cell, Counter[str]] = defaultdict(Counter)
-    for name, place in incidents:
-        votes[cell(place, GRID_M)][name] += 1
-        around[cell(place, 2000)][name] += 1
-    names = {inner: _most(found) for outer, found in around.items() for inner in _within(outer)} if wide else {}
+    for (name, place), count in Counter(incidents).items():  # many have the same place: that of the nearest corner
+        votes[cell(place, GRID_M)][name] += count
+        if wide:
+            around[cell(place, 2000)][name] += count
+    names = {inner: _most(found) for outer, found in around.items() for inner in _within(outer)}
     names |= {where: _most(found) for where, found in votes.items()}
     for _ in range(FILLED_ROUNDS):
         names |= _surrounded(names)

@@ -171,20 +171,25 @@ class Happened:
 
 def happened(source: Source, row: Mapping[str, str]) -> Happened | None:
     """None: the hub has to refuse the row."""
-    at = toronto_time(row) if source is TORONTO else datetime.strptime(row["Month"], "%Y-%m").replace(tzinfo=ZoneInfo("Europe/London"))
+    at = toronto_time(row["occurrencedate"][:10], row["occurrencehour"]) if source is TORONTO else month(row["Month"])
     lon, lat = (row["Long"], row["Lat"]) if source is TORONTO else (row["Longitude"], row["Latitude"])
     if at is None or not lon:
         return None
     kind = row["MCI"] if source is TORONTO else row["Crime type"]
-    return Happened(source, CATEGORIES[kind], at.astimezone(UTC), Point(float(lon), float(lat)))
+    return Happened(source, CATEGORIES[kind], at, Point(float(lon), float(lat)))
 
 
-def toronto_time(row: Mapping[str, str]) -> datetime | None:
-    """The hour it began; None when the clocks skipped that hour or went through it twice."""
-    local = datetime.strptime(f"{row['occurrencedate'][:10]} {row['occurrencehour']}", "%Y/%m/%d %H").replace(
-        tzinfo=ZoneInfo("America/Toronto")
-    )
-    return local if local.utcoffset() == local.replace(fold=1).utcoffset() else None
+@cache
+def toronto_time(day: str, hour: str) -> datetime | None:
+    """When the hour of that day (2019/03/31) began; None when the clocks skipped that hour or went through it twice."""
+    local = datetime.strptime(f"{day} {hour}", "%Y/%m/%d %H").replace(tzinfo=ZoneInfo("America/Toronto"))
+    return local.astimezone(UTC) if local.utcoffset() == local.replace(fold=1).utcoffset() else None
+
+
+@cache
+def month(said: str) -> datetime:
+    """When it (2018-07) began in England."""
+    return datetime.strptime(said, "%Y-%m").replace(tzinfo=ZoneInfo("Europe/London")).astimezone(UTC)
 
 
 def shown(share: Share, incidents: Iterable[Happened], now: datetime) -> Counter[Shown]:
@@ -196,18 +201,22 @@ def shown(share: Share, incidents: Iterable[Happened], now: datetime) -> Counter
         begins, ends = released_time(incident.at, share.step)
         if begins < now - share.lookback or ends > now - share.embargo:
             continue
-        where = cell(incident.place, share.grid_m or 100)
+        where = cell_of(incident.place, share.grid_m or 100)
         if share.area is None or inside(share.area, where):
             found[(incident.category, *(where.centre if share.grid_m else incident.place), begins)] += 1
     return found
 
 
+@cache
 def released_time(at: datetime, step: timedelta | None) -> tuple[datetime, datetime]:
     """The hour or day in UTC that is released: a window holds for the whole of it."""
     if step is None:
         return at, at
     begins = at.replace(minute=0, second=0, microsecond=0, **({"hour": 0} if step == DAY else {}))
     return begins, begins if begins == at else begins + step
+
+
+cell_of = cache(cell)  # many incidents have the same place
 
 
 @cache

@@ -159,8 +159,9 @@ def golden() -> dict[str, Any]:
 
 def counts(packages: Path) -> dict[str, Any]:
     """What the golden file holds, worked out anew."""
-    rows = Counter(source.organisation for source in SOURCES for _ in source.read(packages))
-    incidents = happened_in(packages)
+    found = [(source.organisation, oracle.happened(source, row)) for source in SOURCES for row in source.read(packages)]
+    rows = Counter(name for name, _ in found)
+    incidents = [incident for _, incident in found if incident is not None]
     kept = Counter(incident.source.organisation for incident in incidents)
     return {
         "at": AT.isoformat(),
