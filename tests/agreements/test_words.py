@@ -81,7 +81,7 @@ def test_every_field_of_a_dataset_has_words_of_its_own(name: str) -> None:
 
 def treatments(field: Field) -> list[Treatment]:
     """All that an MOU file may say of a field, tried as it may be written."""
-    cut: list[Any] = [{"bands": [1, 3, 5]}, {"bands": [2, 4]}, {"last": 1}, {"last": 4}, "match_only"]
+    cut: list[Any] = [{"bands": [1, 3, 5]}, {"bands": [2, 5]}, {"last": 1}, {"last": 4}, "match_only"]
     tried = ["clear", "withhold", *({"grid_m": m} for m in TIERS), *({"round_to": iso} for iso in ROUND_TO), *cut]
     found = []
     for value in tried:
