@@ -21,6 +21,7 @@ from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_column, sealed
 EXACT_M = 0  # `place_grid_m` of a record whose exact point is granted: seen at 100 m, opened in what is returned
 ROUNDINGS = {"PT1H": "hour", "P1D": "day"}  # treatment of a time → the unit it is cut to, in UTC
 READER, WRITER, AUDITOR, AGREEMENTS, OWNER = "hub_reader", "hub_writer", "hub_auditor", "hub_agreements", "hub_owner"
+COUNTING = 65_536  # added to the number of a dataset: a context for its counts, which opens none of its views
 PATHS = ("page", "seek", "placeless", "scan", "time")
 
 

@@ -7,7 +7,6 @@ version into force, and says by its hash which effect it has looked at. Every st
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
 from hashlib import sha256
 from math import inf
 from typing import Any
@@ -22,18 +21,18 @@ from hub.agreements.recalls import recall_all
 from hub.agreements.rules import keep_areas
 from hub.agreements.statement import statement
 from hub.agreements.store import OPEN, Actor, Version, areas_of, document_of, find, log_step, step, versions
+from hub.agreements.texts import Texts
 from hub.agreements.use import used
 from hub.audit.log import Log
 from hub.db import Transaction, transaction
 from hub.errors import Conflict, Forbidden, InvalidRequest, NoSuchResource, Problem, Tampered
 from hub.identity.party_keys import STATEMENT, check, kid_of
-from hub.policy.mou import Mou, read_mou
+from hub.policy.mou import Mou
 from hub.policy.playing import failures
 from hub.policy.purposes import unregistered
 from hub.records import Record
 
 PATIENCE_S = 2.0  # a request waits so long for labels; a hub that serves goes on with them
-RECENT = 64  # files: each step of a version reads the same one
 DIFF_GOOD_FOR = timedelta(hours=24)
 Render = Callable[[Mou, Mapping[str, str]], bytes]  # an MOU and the names of organisations by slug → its document
 
@@ -54,7 +53,7 @@ class Lifecycle:
         self._engine, self._datasets, self._render, self._clock = engine, datasets, render, clock
         self._purposes = purposes
         self.activation = Activation(engine, datasets)
-        self._read = lru_cache(RECENT)(partial(read_mou, datasets=datasets))  # by their bytes; an Mou never changes
+        self._texts = Texts(datasets)  # each step of a version reads the same file
 
     def list(self, actor: Actor) -> list[Version]:
         """Every version that the actor's organisation is a party of; the operator's: all."""
@@ -97,7 +96,7 @@ class Lifecycle:
             Forbidden: the actor's organisation is no party of it.
             Conflict: another version is on its way, this one is no draft any more, or the name is taken.
         """
-        mou = self._read(source)
+        mou = self._texts.read(source)
         with transaction(self._engine) as tx:
             tx.rows("begin; select pg_advisory_xact_lock(7201, 3)")  # whoever drafts, one after the other
             self._valid(tx, mou)
@@ -130,7 +129,7 @@ class Lifecycle:
         """Fixes a draft: its text, and the document that people read before they sign."""
         with transaction(self._engine) as tx:
             found = self._open(tx, actor, mou, version, "propose", "draft")
-            words = self._read(found.source.encode())
+            words = self._texts.read(found.source.encode())
             names = dict(tx.rows("select slug, name from hub.organisations"))
             document = self._render(words, names)
             said = statement(words, document).decode()
@@ -180,7 +179,7 @@ class Lifecycle:
         with transaction(self._engine) as tx:
             found = self._open(tx, actor, mou, version, "compare", *OPEN[:3])
             _provider(actor, found, "sees what it would change")
-            words, now = self._read(found.source.encode()), self._clock()
+            words, now = self._texts.read(found.source.encode()), self._clock()
             body = effect(tx, found, words, areas_of(tx, words), self._datasets, now)
             tx.rows(
                 "insert into hub.mou_diffs (mou_id, sha256, body, basis, at) values (%s, %s, %s, %s, %s) on conflict (mou_id) do update"
@@ -202,7 +201,7 @@ class Lifecycle:
             tx.rows("begin; select pg_advisory_xact_lock(7201, 2)")
             found = self._open(tx, actor, mou, version, "bring into force", "signed", begun=True)
             _provider(actor, found, "brings it into force")
-            words, now = self._read(found.source.encode()), self._clock()
+            words, now = self._texts.read(found.source.encode()), self._clock()
             areas = self._valid(tx, words)
             self._signed(tx, found, words)
             _none_suspended(tx, found)
@@ -243,7 +242,7 @@ class Lifecycle:
             log_step(tx, actor, found, "use read", self._clock())
             tx.rows("commit")
         owner = actor.organisation in (None, found.provider)
-        return used(log, self._engine, self._read(found.source.encode()), since, until, owner)
+        return used(log, self._engine, self._texts.read(found.source.encode()), since, until, owner)
 
     def suspend(self, actor: Actor, mou: str, version: int, reason: str) -> Version:
         """From the next query on it gives nothing."""

@@ -17,6 +17,7 @@ from hub.audit.leaf import Event, Share, event_id, instant
 from hub.audit.log import append
 from hub.db import Transaction, transaction
 from hub.errors import Conflict, InvalidRequest, NoSuchResource
+from hub.sharing.recalled import held_sql
 
 SIDES = ("recipient", "provider")
 STATES = {"open": "r.acknowledged_at is null", "overdue": "r.acknowledged_at is null and r.due_at < %(now)s", "all": "true"}
@@ -28,10 +29,6 @@ ABSENT = "There is no such recall, or it is not for your organisation."
 _TOLD = """
 (r.kind <> 'correction' or r.provider = %(me)s or exists (select from hub.mous m where m.mou = r.mou and m.state = 'active'
   and m.in_force_from <= %(now)s and %(now)s < m.in_force_until))"""
-
-
-_STILL_HELD = """not exists (select from hub.recalls a where a.recipient = d.recipient and a.mou = d.mou
-  and a.record = n and a.answer in ('destroyed', 'not-held') and a.acknowledged_at >= d.at)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +124,14 @@ class Recalls:
                 select c.slug, p.slug, d.mou, count(distinct n), min(d.at), max(d.at), min(d.retain_until),
                        count(distinct n) filter (where d.retain_until <= %(now)s)
                 from hub.deliveries d join hub.organisations c on c.id = d.recipient join hub.organisations p on p.id = d.provider
-                cross join unnest(d.records) n where {_STILL_HELD} and d.{side} = (select id from hub.organisations where slug = %(me)s)
-                  and d.destroyed_at is null group by 1, 2, 3 order by 3, 1""",
+                cross join unnest(d.records) n where {held_sql("n")}
+                  and d.{side} = (select id from hub.organisations where slug = %(me)s) group by 1, 2, 3 order by 3, 1""",
                 {"me": actor.organisation, "now": self._clock()},
             )
         return [_held(*row) for row in rows]
 
     def deliveries(self, actor: Actor, dataset: int, record: UUID) -> list[dict[str, Any]]:
-        """Each delivery of a record under a duty, to the actor's organisation or of its own records, the newest first; none: there was
+        """The newest 1,000 deliveries of a record under a duty, to the actor's organisation or of its own records; none: there was
         none, whether or not there is such a record.
         """
         with transaction(self._engine) as tx:

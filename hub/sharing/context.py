@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from hub.policy.treatments import window as bounds
 from hub.records import WINDOW_FIELD, Record
-from hub.released import Slot, refusable, slots
+from hub.released import COUNTING, Slot, refusable, slots
 from hub.sharing.live import LiveGrant, LiveRefusal
 
 
@@ -46,9 +46,11 @@ def seal(
     ttl_s: int,
     reach: Reach,
     released: str | None = None,
+    counts: bool = False,
 ) -> str:
     """The sealed context of one transaction, as `hub.enter` takes it. It ends after `ttl_s`, or with the first MOU that does, or when
-    one begins that refuses something. `released` is what `releases` makes of the same grants, where that is known already.
+    one begins that refuses something. With `counts` it opens no released view, but the function that counts. `released` is what
+    `releases` makes of the same grants, where that is known already.
     """
     now = admitted.wall
     ends = min([now + timedelta(seconds=ttl_s), *(g.until for g in grants), *(r.since for r in refusals if r.since > now)])
@@ -60,7 +62,7 @@ def seal(
                 admitted.pid,
                 admitted.tx_us,
                 microseconds(ends),
-                dataset.number,
+                sealed_for(dataset, counts),
                 organisation,
                 purpose,
                 admitted.epoch,
@@ -69,6 +71,11 @@ def seal(
     )
     text = f"{head}\n{body(grants, released or releases(dataset, grants), holds(dataset, holding), now, reach)}"
     return hmac.digest(key, text.encode(), "sha256").hex() + text
+
+
+def sealed_for(dataset: type[Record], counts: bool) -> int:
+    """What a context is entered for."""
+    return dataset.number + (COUNTING if counts else 0)
 
 
 def body(grants: Sequence[LiveGrant], released: str, held: tuple[str, str], now: datetime, reach: Reach) -> str:

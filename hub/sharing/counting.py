@@ -14,7 +14,7 @@ import orjson
 from hub.audit.leaf import Share, instant
 from hub.geo import Cell
 from hub.records import WINDOW_FIELD, Record
-from hub.released import READER
+from hub.released import COUNTING, READER
 from hub.sharing.disclosure import cited
 from hub.sharing.live import LiveGrant, Policy
 from hub.tables import SCHEMA
@@ -24,7 +24,8 @@ FIELDS = {KIND: "clear", "occurred_at": "round_to:P1M", "place": "grid_m:2000"} 
 
 
 def counts_sql(name: str, dataset: type[Record]) -> str:
-    """`<dataset>_counts`, which verifies the sealed context as the views do. Only whole months that have ended count, and that lie within
+    """`<dataset>_counts`, which verifies the sealed context as the views do; one that opens no view, for a row without values would
+    tell that a record is there. Only whole months that have ended count, and that lie within
     the grant's window: a record never enters or leaves a count at a time of its own. A cell shows if its count is at least the grant's
     least, and all that is smaller than it in its month and category adds up to nothing or to at least as much: so the total says no
     smaller number of what is not shown.
@@ -34,7 +35,9 @@ def counts_sql(name: str, dataset: type[Record]) -> str:
     return f"""
 create function {SCHEMA}.{name}_counts() returns table (clause int, month timestamp, kind text, k2 int, number int)
 language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
-  with c as materialized (select * from {SCHEMA}.{name}_ctx()),
+  with c as materialized (
+    select (x.c).* from (select {SCHEMA}.context_body({dataset.number + COUNTING})::{SCHEMA}.{name}_context as c offset 0) x
+    where (x.c).grants is not null),
   g as materialized (
     select g.id, g.min_count as least, c.since[public.idx(c.grants, g.id)] as since, c.until[public.idx(c.grants, g.id)] as until
     from c join {SCHEMA}.grants g on g.id = any(c.grants) where g.min_count is not null),

@@ -24,7 +24,7 @@ from hub.errors import Forbidden, InvalidRequest, NotAuthenticated, NotShared
 from hub.geo import CellRange
 from hub.records import WINDOW_FIELD, Record
 from hub.sharing import counting, cursor, overview
-from hub.sharing.context import Admission, Reach, releases, seal
+from hub.sharing.context import Admission, Reach, releases, seal, sealed_for
 from hub.sharing.disclosure import Disclosure, Row, Writer, row
 from hub.sharing.explain import explanation
 from hub.sharing.live import COUNT, LiveGrant, LiveRefusal, Policies, Policy
@@ -300,7 +300,7 @@ class Querying:
         """Enters the sealed context and executes a statement in it, in one message."""
         name, text = statement
         session.tx.prepare(name, text)
-        reader = session.reader
+        reader, counts = session.reader, session.reader.action == COUNT
         context = seal(
             self._key,
             self._dataset,
@@ -312,9 +312,10 @@ class Querying:
             self._ttl_s,
             reach,
             session.released,
+            counts,
         )
         marks = f"({', '.join(['%s'] * len(arguments))})" if arguments else ""
-        return session.tx.rows(f"select hub.enter(%s, %s); execute {name}{marks}", [self._dataset.number, context, *arguments])
+        return session.tx.rows(f"select hub.enter(%s, %s); execute {name}{marks}", [sealed_for(self._dataset, counts), context, *arguments])
 
 
 def wait_out(began: float) -> None:

@@ -16,8 +16,11 @@ from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_fields
 CONTENT_MAC, FIELD_MAC = 32, 8  # bytes: `content_mac` is a MAC of the whole record, then one of each sealed field
 DELIVERING = 4  # advisory lock 7201: reads under duties share it from before they read until they commit; a recall waits for them
 _SETTINGS = "set search_path = pg_catalog, public, pg_temp set enable_nestloop = on set enable_seqscan = off"
-# Whoever said that its copies are gone holds nothing of what was delivered before.
-_HELD = """d.destroyed_at is null and not exists (select from {schema}.recalls a where a.recipient = d.recipient and a.mou = d.mou
+
+
+def held_sql(record: str) -> str:
+    """Whether a delivery `d` of a record is still held: whoever said that its copies are gone holds nothing of what was given before."""
+    return f"""d.destroyed_at is null and not exists (select from {SCHEMA}.recalls a where a.recipient = d.recipient and a.mou = d.mou
       and a.record = {record} and a.answer in ('destroyed', 'not-held') and a.acknowledged_at >= d.at)"""
 
 
@@ -37,18 +40,16 @@ begin
   held as materialized (
     select s.*, d.recipient, d.mou, d.fields, d.acknowledge_s
     from steps s join {SCHEMA}.deliveries d on d.records @> array[s.id] and d.dataset = {dataset.number}
-      and {_HELD.format(schema=SCHEMA, record="s.id")}),
+      and {held_sql("s.id")}),
   reach as materialized (
     select s.id, v.new, m.consumer, m.mou, g.fields,
-           array(select unnest(f.fields) from {SCHEMA}.refusals f join {SCHEMA}.mous r on r.id = f.mou_id
-                 where f.id = any(v.labels) and r.consumer = m.consumer and r.state in ('active', 'suspended')) as refused
+           array(select unnest(f.fields) {_refusing()}) as refused
     from steps s join {SCHEMA}.{name} n on n.id = s.id join {SCHEMA}.{name}_history h on h.id = s.id and h.rev = s.rev - 1
     cross join lateral (values (true, s.labels, n.{WINDOW_FIELD}), (false, s.before, h.{WINDOW_FIELD})) v(new, labels, at)
     join {SCHEMA}.grants g on g.id = any(v.labels) and g.actions && array['query', 'export']
     join {SCHEMA}.mous m on m.id = g.mou_id and m.state in ('active', 'suspended')
     where m.in_force_from <= now() and now() < m.in_force_until and m.consumer in (select recipient from held) and {_in_window()}
-      and not exists (select from {SCHEMA}.refusals f join {SCHEMA}.mous r on r.id = f.mou_id where f.id = any(v.labels)
-                      and f.fields is null and r.consumer = m.consumer and r.state in ('active', 'suspended')))
+      and s.id in (select id from held) and not exists (select {_refusing()} and f.fields is null))
   insert into {SCHEMA}.recalls (recipient, provider, dataset, kind, record, mou, due_at)
   select t.recipient, p_provider, {dataset.number}, case when bool_or(t.gone) then 'revocation' else 'correction' end, t.id, t.mou,
          now() + make_interval(secs => min(t.acknowledge_s))
@@ -71,7 +72,7 @@ begin
   insert into {SCHEMA}.recalls (recipient, provider, dataset, kind, record, mou, due_at)
   select d.recipient, p_provider, {dataset.number}, p_kind, p_id, d.mou, now() + make_interval(secs => min(d.acknowledge_s))
   from {SCHEMA}.deliveries d where d.records @> array[p_id] and d.dataset = {dataset.number}
-    and {_HELD.format(schema=SCHEMA, record="p_id")}
+    and {held_sql("p_id")}
   group by d.recipient, d.mou;
 end $$;
 """
@@ -81,6 +82,13 @@ def owes_sql() -> str:
     """Whether anything of the provider may be held under a duty: else nobody waits for readers."""
     return f"""exists (select from {SCHEMA}.grants g join {SCHEMA}.mous m on m.id = g.mou_id
     where m.provider = p_provider and g.duties is not null)"""
+
+
+def _refusing() -> str:
+    """The refusals that hold for the recipient of a grant's MOU `m`; while that is suspended, those of suspended MOUs too."""
+    return f"""from {SCHEMA}.refusals f join {SCHEMA}.mous r on r.id = f.mou_id where f.id = any(v.labels) and r.consumer = m.consumer
+      and r.in_force_from <= now() and now() < r.in_force_until
+      and (r.state = 'active' or (r.state = 'suspended' and m.state = 'suspended'))"""
 
 
 def _in_window() -> str:

@@ -11,6 +11,7 @@ import pytest
 from hub.datasets import DATASETS
 from hub.geo import Cell, Point, cell
 from hub.sharing.counting import counts_sql
+from hub.sharing.query import Querying
 from tests.world import World, feature, grant
 
 COUNTS = "/collections/incidents/counts"
@@ -157,6 +158,22 @@ def test_who_may_count_sees_no_record(counting: World) -> None:
     with counting.superuser() as admin:
         record = admin.exec_driver_sql("select id::text from hub.incidents limit 1").scalar_one()
     assert counting.get("counter", "research", f"/collections/incidents/items/{record}").status_code == 404
+
+
+def test_a_context_for_counts_opens_no_view(counting: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else is said in the transaction; the control is a context for records."""
+    ask, seen = Querying._ask, []
+
+    def also(self: Any, session: Any, *asked: Any) -> Any:
+        rows = ask(self, session, *asked)
+        seen.append(session.tx.rows("select count(*) from hub.incidents_scan")[0][0])
+        return rows
+
+    monkeypatch.setattr(Querying, "_ask", also)
+    assert _counts(counting, "counter")
+    assert seen == [0]
+    counting.items("reader", "research")
+    assert seen[-1] > 0
 
 
 def test_who_may_see_records_may_not_count_what_it_does_not_see(counting: World) -> None:

@@ -84,6 +84,7 @@ WAYS: dict[str, Callable[[Work], Answer]] = {
     "a record": lambda work: work.ask(f"{ITEMS}/{work.record}"),
     "a record, unless it is as before": lambda work: work.ask(f"{ITEMS}/{work.record}", headers=UNCHANGED),
     "an explanation": lambda work: work.ask(f"{ITEMS}/{work.record}/explain"),
+    "counts": lambda work: work.ask("/collections/incidents/counts"),
     "an export": lambda work: work.ask("/map/export", "POST", params=EARTH, form={"csrf": work.csrf}),
 }
 BY = {"a client": [way for way in WAYS if way != "an export"], "an analyst": list(WAYS)}  # exports are made by people alone
@@ -98,7 +99,8 @@ def start(world: World, police: Party, tmp_path: Path) -> Callable[[str], Work]:
     def begin(by: str) -> Work:
         slug = f"reader-{time.time_ns()}"
         world.organisation(slug)
-        world.mou(tmp_path, f"MOU-{slug.upper()}", "police", slug, [grant(actions=["query", "export"], fields=SHOWN)])
+        everything = grant(actions=["query", "export"], fields=SHOWN, aggregates={"min_count": 2})
+        world.mou(tmp_path, f"MOU-{slug.upper()}", "police", slug, [everything])
         person = people.add(world.database.writer, slug, f"analyst@{slug}", "Analyst", ["analyst"])
         cookie, session = world.services.sessions.begin(person, "passkey")
         world.services.sessions.choose(session, "research", None)

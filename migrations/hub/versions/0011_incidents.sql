@@ -19,16 +19,18 @@ begin
       and a.record = s.id and a.answer in ('destroyed', 'not-held') and a.acknowledged_at >= d.at)),
   reach as materialized (
     select s.id, v.new, m.consumer, m.mou, g.fields,
-           array(select unnest(f.fields) from hub.refusals f join hub.mous r on r.id = f.mou_id
-                 where f.id = any(v.labels) and r.consumer = m.consumer and r.state in ('active', 'suspended')) as refused
+           array(select unnest(f.fields) from hub.refusals f join hub.mous r on r.id = f.mou_id where f.id = any(v.labels) and r.consumer = m.consumer
+      and r.in_force_from <= now() and now() < r.in_force_until
+      and (r.state = 'active' or (r.state = 'suspended' and m.state = 'suspended'))) as refused
     from steps s join hub.incidents n on n.id = s.id join hub.incidents_history h on h.id = s.id and h.rev = s.rev - 1
     cross join lateral (values (true, s.labels, n.occurred_at), (false, s.before, h.occurred_at)) v(new, labels, at)
     join hub.grants g on g.id = any(v.labels) and g.actions && array['query', 'export']
     join hub.mous m on m.id = g.mou_id and m.state in ('active', 'suspended')
     where m.in_force_from <= now() and now() < m.in_force_until and m.consumer in (select recipient from held) and (g.lookback_s is null or v.at >= case g.fields ->> 'occurred_at' when 'round_to:PT1H' then date_trunc('hour', now() - make_interval(secs => g.lookback_s), 'UTC') + case when date_trunc('hour', now() - make_interval(secs => g.lookback_s), 'UTC') < now() - make_interval(secs => g.lookback_s) then interval '1 hour' else interval '0' end when 'round_to:P1D' then date_trunc('day', now() - make_interval(secs => g.lookback_s), 'UTC') + case when date_trunc('day', now() - make_interval(secs => g.lookback_s), 'UTC') < now() - make_interval(secs => g.lookback_s) then interval '1 day' else interval '0' end else now() - make_interval(secs => g.lookback_s) end)
       and (g.embargo_s is null or v.at < case g.fields ->> 'occurred_at' when 'round_to:PT1H' then date_trunc('hour', now() - make_interval(secs => g.embargo_s), 'UTC') when 'round_to:P1D' then date_trunc('day', now() - make_interval(secs => g.embargo_s), 'UTC') else now() - make_interval(secs => g.embargo_s) end)
-      and not exists (select from hub.refusals f join hub.mous r on r.id = f.mou_id where f.id = any(v.labels)
-                      and f.fields is null and r.consumer = m.consumer and r.state in ('active', 'suspended')))
+      and s.id in (select id from held) and not exists (select from hub.refusals f join hub.mous r on r.id = f.mou_id where f.id = any(v.labels) and r.consumer = m.consumer
+      and r.in_force_from <= now() and now() < r.in_force_until
+      and (r.state = 'active' or (r.state = 'suspended' and m.state = 'suspended')) and f.fields is null))
   insert into hub.recalls (recipient, provider, dataset, kind, record, mou, due_at)
   select t.recipient, p_provider, 1, case when bool_or(t.gone) then 'revocation' else 'correction' end, t.id, t.mou,
          now() + make_interval(secs => min(t.acknowledge_s))
