@@ -17,9 +17,7 @@ Gave = Annotated[bool, typer.Option("--gave", help="Of your own records, which o
 
 @commands.command()
 def recalls(as_: AsParty, gave: Gave = False, overdue: bool = False, every: Annotated[bool, typer.Option("--all")] = False) -> None:
-    """Recalls that wait for an answer (with --overdue those past their time, with --all also those that are answered). Exits 3 when one is
-    overdue.
-    """
+    """Recalls that wait for an answer; those past their time (--overdue), or all (--all). Exits 3 if one is overdue."""
     state = "overdue" if overdue else "all" if every else "open"
     found = list(_pages(as_, f"/recalls?state={state}&as={_side(gave)}"))
     table(["recall", "kind", "record", "agreement", "recipient" if gave else "provider", "due", "answer"], [_row(r, gave) for r in found])
