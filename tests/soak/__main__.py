@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hub.logs import configure
+
 ROOT = Path(__file__).resolve().parents[2]
 # name: (module with soak(seed, count), count)
 RUNS = {
@@ -25,6 +27,7 @@ RUNS = {
 
 
 def main() -> None:
+    configure("error")  # a line for each of a hundred thousand requests would bury what was found
     only = os.environ.get("ONLY")
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     results: list[dict[str, Any]] = []
