@@ -3,9 +3,8 @@
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -14,7 +13,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from hub import __version__, localdb
+from hub import __version__
 from hub.agreements.document import render
 from hub.agreements.in_force import Agreements
 from hub.agreements.lifecycle import Lifecycle, Render
@@ -25,10 +24,10 @@ from hub.api.services import Services, Shared
 from hub.audit.failures import Failures
 from hub.audit.leaf import By
 from hub.audit.log import Log
-from hub.crypto.keyring import Keyring
-from hub.crypto.providers import FileRootKey
+from hub.crypto.keys import Keys, Proof
+from hub.crypto.remote import RemoteKeys
 from hub.datasets import DATASETS
-from hub.db import Database, connect, migrate, read_secrets, risky_settings, secret_file, transaction
+from hub.db import Database, connect, read_secrets, risky_settings, transaction
 from hub.errors import HubError, InvalidPolicy, Refused
 from hub.identity import organisations
 from hub.identity.attempts import Attempts
@@ -42,6 +41,7 @@ from hub.logs import RequestLog, configure
 from hub.policy.mou import Mou
 from hub.policy.purposes import read_purposes
 from hub.settings import Settings, read_settings
+from hub.setup import Addresses, addresses_of, keyd_socket
 from hub.sharing.imports import Imports
 from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.query import Querying
@@ -57,43 +57,9 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True)
-class Addresses:
-    """The administrator's addresses of the two databases."""
-
-    main: sa.URL
-    keys: sa.URL
-
-
-def open_root_key(settings: Settings) -> FileRootKey:
-    """The root key in the state folder, made on first use.
-
-    Raises:
-        Refused: the file can be read by others, is damaged, or the passphrase does not open it.
-    """
-    folder = settings.state_dir
-    if settings.root_key_passphrase is not None:
-        passphrase = settings.root_key_passphrase.get_secret_value()
-    else:
-        passphrase = secret_file(folder / "root.passphrase").hex()
-    path: Path = folder / "root.key"
-    if not path.exists():
-        try:
-            return FileRootKey.create(path, passphrase)
-        except Refused:
-            if not path.exists():
-                raise  # else: a process that started together with this one was first
-    return FileRootKey.open(path, passphrase)
-
-
 def open_database(settings: Settings, addresses: Addresses) -> Database:
-    return connect(
-        addresses.main,
-        addresses.keys,
-        read_secrets(settings.state_dir),
-        pool_size=settings.pool_size,
-        timeout_s=settings.statement_timeout_s,
-    )
+    shared = read_secrets(settings.state_dir)
+    return connect(addresses.main, shared, pool_size=settings.pool_size, timeout_s=settings.statement_timeout_s)
 
 
 def _document(mou: Mou, names: Mapping[str, str]) -> bytes:
@@ -119,14 +85,14 @@ def assemble(
 ) -> tuple[Services, Database]:
     """Everything the handlers call, and the database under it (to dispose of at the end)."""
     database = open_database(settings, addresses)
-    keyring = Keyring(open_root_key(settings), database.keys)
+    keys = RemoteKeys(keyd_socket(settings))
     key = TokenKey.load_or_create(settings.state_dir / "token.pem")
     log = Log(database.auditor)
     shared = {}
     for name, dataset in DATASETS.items():
-        publishing = Publishing(name, dataset, database.writer, keyring, clock, uuid4)
-        querying = Querying(name, dataset, database.reader, keyring, database.secrets.context, settings.seal_ttl_s)
-        imported = Imports(publishing, database.writer, keyring, clock, uuid4)
+        publishing = Publishing(name, dataset, database.writer, keys, clock, uuid4)
+        querying = Querying(name, dataset, database.reader, keys, database.secrets.context, settings.seal_ttl_s)
+        imported = Imports(publishing, database.writer, keys, clock, uuid4)
         shared[name] = Shared(name, dataset, publishing, querying, imported, Tracing(name, dataset, database.auditor))
     audience = f"{settings.base_url}/"
     called = Services(
@@ -139,7 +105,8 @@ def assemble(
         ),
         token_key=key,
         verifier=Verifier(settings.base_url, audience, key.public),
-        replies=Replies(database.writer, keyring),
+        keys=keys,
+        replies=Replies(database.writer, keys),
         sessions=Sessions(database.writer, database.secrets.context, clock),
         passkeys=Passkeys(database.writer, urlsplit(settings.base_url).hostname or "", settings.base_url, clock),
         attempts=Attempts(database.writer, database.secrets.context, clock),
@@ -150,7 +117,7 @@ def assemble(
         recalls=Recalls(database.agreements, {dataset.number: name for name, dataset in DATASETS.items()}, clock),
         maps=SharedMaps(database.writer),
         publisher=_publishers(database.writer),
-        ready=_readiness(database, keyring),
+        ready=_readiness(database, keys),
         clock=clock,
     )
     return called, database
@@ -164,16 +131,16 @@ def _publishers(engine: sa.Engine) -> Callable[[AccessToken, By], Publisher]:
         if slug not in known:
             found = organisations.get(engine, slug)
             known[slug] = Publisher(found.id, found.uid, found.slug, By(), found.area)
-        return replace(known[slug], by=by)
+        return replace(known[slug], by=by, proof=Proof(token.brought))
 
     return publisher
 
 
-def _readiness(database: Database, keyring: Keyring) -> Callable[[], None]:
+def _readiness(database: Database, keys: Keys) -> Callable[[], None]:
     def ready() -> None:
         with transaction(database.reader) as tx:
             tx.rows("select * from hub.admit('')")
-        keyring.check()
+        keys.check()
 
     return ready
 
@@ -201,6 +168,7 @@ def application(called: Services, close: Callable[[], None], chores: Callable[[]
         stopped.set()
         with suppress(HubError):  # the database may be gone by now
             called.failures.flush(called.clock())
+        called.keys.close()
         close()
 
     app = FastAPI(
@@ -235,19 +203,3 @@ def serving() -> FastAPI:
     settings = read_settings()
     configure(settings.log_level)
     return create(settings, addresses_of(settings))
-
-
-def addresses_of(settings: Settings) -> Addresses:
-    """The databases of the settings; without HUB_DATABASE_URL the private cluster's, which is started if it is down."""
-    main, keys = settings.main_url(), settings.keys_url()
-    if main is None or keys is None:
-        cluster = localdb.ensure(settings.state_dir / "pg")
-        main, keys = sa.make_url(cluster.url("hub")), keys or sa.make_url(cluster.url("hub_keys"))
-    return Addresses(main, keys)
-
-
-def prepare(settings: Settings, addresses: Addresses) -> None:
-    """Migrates both databases and makes the keys that are missing: the same on a first and on any later start."""
-    migrate(addresses.main, addresses.keys, read_secrets(settings.state_dir))
-    open_root_key(settings)
-    TokenKey.load_or_create(settings.state_dir / "token.pem")

@@ -1,7 +1,8 @@
 """Ways to the database: one pool of connections per role, migrations, and the secrets that PostgreSQL shares with the hub.
 
 Nobody runs as the owner: `reader` holds rights on released views only, `writer` fills inboxes, `auditor` reads the log,
-`agreements` changes what MOUs are in force, `keys` reaches nothing but the keys database.
+`agreements` changes what MOUs are in force. The key process has roles and a password of its own: `keyd` looks up what the log shows,
+`keys` reaches nothing but the keys database.
 """
 
 import hmac
@@ -27,7 +28,7 @@ from hub.private_file import write_new
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 ROLES = ("hub_reader", "hub_writer", "hub_auditor", "hub_agreements")
-KEYS_ROLE = "hub_keys"
+KEYD_ROLE, KEYS_ROLE = "hub_keyd", "hub_keys"
 LEAST_VERSION = 15
 # PostgreSQL's: server gone or starting, disk full, out of memory, statement ended, lock not had in time.
 _PASSING = ("08", "53", "57", "58", "55P03")
@@ -46,23 +47,48 @@ class Secrets:
     context: bytes
 
     def password(self, role: str) -> str:
-        return hmac.digest(self.roles, role.encode(), "sha256").hex()
+        return _password(self.roles, role)
+
+
+@dataclass(frozen=True)
+class KeydSecret:
+    """What the key process and the databases both know, and no serving process. Kept in the key process's own folder."""
+
+    roles: bytes
+
+    def password(self, role: str) -> str:
+        return _password(self.roles, role)
+
+
+def _password(secret: bytes, role: str) -> str:
+    return hmac.digest(secret, role.encode(), "sha256").hex()
 
 
 @dataclass(frozen=True)
 class Database:
-    """The engines of one process."""
+    """The engines of one process. None of them reaches the keys."""
 
+    secrets: Secrets
     reader: sa.Engine
     writer: sa.Engine
     auditor: sa.Engine
     agreements: sa.Engine
-    keys: sa.Engine
-    secrets: Secrets
 
     def dispose(self) -> None:
-        for engine in (self.reader, self.writer, self.auditor, self.agreements, self.keys):
+        for engine in (self.reader, self.writer, self.auditor, self.agreements):
             engine.dispose()
+
+
+@dataclass(frozen=True)
+class KeydDatabase:
+    """The engines of the key process."""
+
+    main: sa.Engine
+    keys: sa.Engine
+
+    def dispose(self) -> None:
+        self.main.dispose()
+        self.keys.dispose()
 
 
 def read_secrets(folder: Path) -> Secrets:
@@ -72,6 +98,15 @@ def read_secrets(folder: Path) -> Secrets:
         Refused: the folder can't be written, or a secret can be read by others.
     """
     return Secrets(secret_file(folder / "roles.key"), secret_file(folder / "context.key"))
+
+
+def read_keyd_secret(folder: Path) -> KeydSecret:
+    """The secret in the key process's `folder`, made when it is missing.
+
+    Raises:
+        Refused: as for `read_secrets`.
+    """
+    return KeydSecret(secret_file(folder / "roles.key"))
 
 
 def secret_file(path: Path) -> bytes:
@@ -88,30 +123,30 @@ def secret_file(path: Path) -> bytes:
         raise Refused(f"the state folder can't be used: {path}: {error.strerror}") from None
 
 
-def connect(main: sa.URL, keys: sa.URL, shared: Secrets, *, pool_size: int = 8, timeout_s: int = 30) -> Database:
-    """Engines for every role; `main` and `keys` are the administrator's addresses, whose user and password are not used."""
+def connect(main: sa.URL, shared: Secrets, *, pool_size: int = 8, timeout_s: int = 30) -> Database:
+    """Engines for every role of a serving process; `main` is the administrator's address, whose user and password are not used."""
+    engines = (_engine(main, role, shared.password(role), pool_size, timeout_s) for role in ROLES)
+    return Database(shared, *engines)
 
-    def engine(url: sa.URL, role: str) -> sa.Engine:
-        made = sa.create_engine(
-            url.set(username=role, password=shared.password(role)),
-            hide_parameters=True,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=10,
-            pool_use_lifo=True,
-            connect_args={"connect_timeout": 5, "application_name": role, "options": f"-c statement_timeout={timeout_s}s"},
-        )
-        sa.event.listen(made, "checkout", _refuse_dead)
-        return made
 
-    return Database(
-        reader=engine(main, "hub_reader"),
-        writer=engine(main, "hub_writer"),
-        auditor=engine(main, "hub_auditor"),
-        agreements=engine(main, "hub_agreements"),
-        keys=engine(keys, KEYS_ROLE),
-        secrets=shared,
+def connect_keyd(main: sa.URL, keys: sa.URL, secret: KeydSecret, *, pool_size: int = 8, timeout_s: int = 30) -> KeydDatabase:
+    """Engines for the roles of the key process."""
+    places = ((main, KEYD_ROLE), (keys, KEYS_ROLE))
+    return KeydDatabase(*(_engine(url, role, secret.password(role), pool_size, timeout_s) for url, role in places))
+
+
+def _engine(url: sa.URL, role: str, password: str, pool_size: int, timeout_s: int) -> sa.Engine:
+    made = sa.create_engine(
+        url.set(username=role, password=password),
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_use_lifo=True,
+        connect_args={"connect_timeout": 5, "application_name": role, "options": f"-c statement_timeout={timeout_s}s"},
     )
+    sa.event.listen(made, "checkout", _refuse_dead)
+    return made
 
 
 def _refuse_dead(connection: Any, _record: object, _proxy: object) -> None:
@@ -214,7 +249,7 @@ def risky_settings(engine: sa.Engine) -> list[str]:
         return []
 
 
-def migrate(main: sa.URL, keys: sa.URL, shared: Secrets) -> None:
+def migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: KeydSecret) -> None:
     """Brings both databases to this version, making them when missing. Run as their administrator; doing it twice is harmless.
 
     Raises:
@@ -223,7 +258,7 @@ def migrate(main: sa.URL, keys: sa.URL, shared: Secrets) -> None:
     for url in (main, keys):
         _create_database(url)
     with _one_at_a_time(main):
-        _migrate(main, keys, shared)
+        _migrate(main, keys, shared, keyd)
 
 
 @contextmanager
@@ -235,20 +270,21 @@ def _one_at_a_time(url: sa.URL) -> Iterator[None]:
         yield
 
 
-def _migrate(main: sa.URL, keys: sa.URL, shared: Secrets) -> None:
+def _migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: KeydSecret) -> None:
     _upgrade(main, "hub")
     _upgrade(keys, "keys")
     with _administrator(main) as connection:
         _close(connection, main, "temporary")
         for role in ROLES:
-            _set_password(connection, role, shared)
+            _set_password(connection, role, shared.password(role))
+        _set_password(connection, KEYD_ROLE, keyd.password(KEYD_ROLE))
         connection.execute(sa.text("delete from hub.seal_key"))
         connection.execute(sa.text("insert into hub.seal_key values (:k)"), {"k": shared.context})
     with _administrator(keys) as connection:
         _close(connection, keys, "temporary, connect")
         raw = connection.connection.cursor()
         raw.execute(sql.SQL("grant connect on database {} to {}").format(sql.Identifier(str(keys.database)), sql.Identifier(KEYS_ROLE)))
-        _set_password(connection, KEYS_ROLE, shared)
+        _set_password(connection, KEYS_ROLE, keyd.password(KEYS_ROLE))
 
 
 def _close(connection: sa.Connection, url: sa.URL, rights: str) -> None:
@@ -257,10 +293,10 @@ def _close(connection: sa.Connection, url: sa.URL, rights: str) -> None:
     raw.execute(sql.SQL("revoke {} on database {} from public").format(sql.SQL(rights), sql.Identifier(str(url.database))))
 
 
-def _set_password(connection: sa.Connection, role: str, shared: Secrets) -> None:
+def _set_password(connection: sa.Connection, role: str, password: str) -> None:
     # A password can't be a parameter of ALTER ROLE.
     raw = connection.connection.cursor()
-    raw.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(shared.password(role))))
+    raw.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(password)))
 
 
 @contextmanager

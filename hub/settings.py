@@ -5,15 +5,34 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from hub.errors import Refused
+
+
+def _looked_at(value: Any, there: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return there(value)
+    except OSError as error:  # a name that is too long
+        raise ValueError(f"can't be looked at: {error.strerror}") from None
+
+
+File = Annotated[FilePath, WrapValidator(_looked_at)]
 
 
 class Settings(BaseSettings):
@@ -32,12 +51,32 @@ class Settings(BaseSettings):
         SecretStr | None,
         Field(description="Where wrapped keys live. Unset: the database named like the main one plus `_keys`."),
     ] = None
-    state_dir: Annotated[Path, Field(description="Folder of the root key, the token key, role passwords and the private cluster.")] = Path(
-        ".local"
-    )
+    state_dir: Annotated[Path, Field(description="Folder of the token key, role passwords and the private cluster.")] = Path(".local")
+    keyd_dir: Annotated[
+        Path | None,
+        Field(
+            description="Folder of the key process, which no other process needs: root key, password of its roles. "
+            "Unset: `keyd` in the state folder."
+        ),
+    ] = None
+    keyd_socket: Annotated[Path | None, Field(description="Unix socket of the key process. Unset: `keyd.sock` in the state folder.")] = None
+    keyd_users: Annotated[
+        str,
+        Field(
+            description="Users of this machine, separated by commas, whose processes the key process answers besides root's and its own."
+        ),
+    ] = ""
+    opened_per_hour: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000_000_000,
+            description="How many classes of sealed fields, record by record, one client may have opened within an hour.",
+        ),
+    ] = 1_000_000
     root_key_passphrase: Annotated[
         SecretStr | None,
-        Field(description="Opens the root key file. Unset: read from `root.passphrase` in the state folder."),
+        Field(description="Opens the root key file. Only the key process needs it. Unset: read from `root.passphrase` in its folder."),
     ] = None
     base_url: Annotated[str, Field(description="The address partners use; links, token issuer and audience derive from it.")] = (
         "http://127.0.0.1:8000"
@@ -60,11 +99,11 @@ class Settings(BaseSettings):
         ),
     ] = False
     boundaries_file: Annotated[
-        FilePath | None,
+        File | None,
         Field(description='GeoJSON areas with a `name` each, drawn on maps for orientation; `"approximate": true` at its top is told.'),
     ] = None
     purposes_file: Annotated[
-        FilePath | None,
+        File | None,
         Field(description="YAML registry of the purposes that agreements may name, such as `policies/purposes.yaml`. Unset: any word."),
     ] = None
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$", description="Least level logged.")] = "info"

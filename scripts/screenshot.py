@@ -19,8 +19,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from small_png import small
 
 from hub.api.services import SESSION_COOKIE, Services
-from hub.app import addresses_of, assemble
+from hub.app import assemble
 from hub.settings import read_settings
+from hub.setup import addresses_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"

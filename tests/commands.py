@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from hub import cli
-from tests.world import World
+from tests.world import World, socket_folder
 
 HUB = Path(sys.executable).with_name("hub")
 
@@ -83,8 +83,9 @@ def serving(world: World, folder: Path, client: str, purpose: str | None = None)
     profile = folder / f"{client}.json"
     profile.write_text(json.dumps({"base_url": base, "client_id": client, "key": f"{client}.pem", "purpose": purpose}))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-    settings = environment(world) | {"HUB_BASE_URL": base, "HUB_LOG_LEVEL": "debug"}
-    with (folder / "log").open("w") as log:
+    with (folder / "log").open("w") as log, socket_folder() as short:
+        # A key process of its own: the world's believes the tokens of another address.
+        settings = environment(world) | {"HUB_BASE_URL": base, "HUB_LOG_LEVEL": "debug", "HUB_KEYD_SOCKET": str(short / "keyd.sock")}
         server = subprocess.Popen([HUB, "serve", "--port", str(port)], env=inherited | settings, stderr=log, stdout=log)
         try:
             wait_for(base, server)
@@ -97,10 +98,9 @@ def serving(world: World, folder: Path, client: str, purpose: str | None = None)
 def wait_for(base: str, server: "subprocess.Popen[bytes]") -> None:
     until = time.monotonic() + 30
     while True:
-        try:
+        with suppress(httpx2.TransportError):
             if httpx2.get(f"{base}/readyz").status_code == 200:
                 return
-        except httpx2.TransportError:
-            assert server.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        assert server.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.1)

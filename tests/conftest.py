@@ -14,6 +14,8 @@ import sqlalchemy as sa
 pytest.register_assert_rewrite("tests.imports.sending", "tests.api.asking")
 
 from hub import db, localdb  # noqa: E402
+from hub.settings import Settings  # noqa: E402
+from hub.setup import Addresses, prepare  # noqa: E402
 from tests.commands import Run, in_process  # noqa: E402
 from tests.world import World, build  # noqa: E402
 
@@ -73,7 +75,7 @@ def _make_template(cluster: localdb.Cluster, folder: Path) -> None:
         if f"{name}_done" not in names:
             for part in (name, f"{name}_keys"):
                 connection.exec_driver_sql(f'drop database if exists "{part}" with (force)')
-            db.migrate(sa.make_url(cluster.url(name)), sa.make_url(cluster.url(f"{name}_keys")), db.read_secrets(folder))
+            prepare(Settings(state_dir=folder), Addresses(sa.make_url(cluster.url(name)), sa.make_url(cluster.url(f"{name}_keys"))))
             connection.exec_driver_sql(f"create database {name}_done")
     engine.dispose()
 

@@ -50,6 +50,7 @@ def test_the_commands_are_these() -> None:
         *(
             "migrate",
             "serve",
+            "keyd",
             "demo",
             "get",
             "publish",
@@ -228,9 +229,9 @@ def test_setting_up_again_is_harmless(hub: Run, world: World) -> None:
 
 def test_setting_up_from_several_places_at_once_is_harmless(world: World) -> None:
     """Roles belong to the whole server: without a lock PostgreSQL ends one of two changes ("tuple concurrently updated")."""
-    secrets = db.read_secrets(world.settings.state_dir)
+    secrets, keyd = db.read_secrets(world.settings.state_dir), db.read_keyd_secret(world.settings.state_dir / "keyd")
     with ThreadPoolExecutor(4) as pool:
-        done = [pool.submit(db.migrate, world.addresses.main, world.addresses.keys, secrets) for _ in range(12)]
+        done = [pool.submit(db.migrate, world.addresses.main, world.addresses.keys, secrets, keyd) for _ in range(12)]
     assert [d.exception() for d in done] == [None] * 12
     assert world.http.get("/readyz").status_code == 200
 

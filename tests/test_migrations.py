@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 
 from hub import db
 from hub.datasets import DATASETS
+from hub.setup import Addresses, prepare
 from hub.sharing.stored import dataset_sql, geometry_sql
 from hub.tables import keys_metadata, metadata, tables_of
 from tests.world import World, feature, grant
@@ -149,7 +150,7 @@ def test_migrating_again_is_harmless(world: World, tmp_path: Path) -> None:
     assert world.publish("police", feature("A-1")).status_code == 201
     before = [_snapshot(url, schema) for url, schema in _both(world)]
     for _ in range(2):
-        db.migrate(world.addresses.main, world.addresses.keys, world.database.secrets)
+        prepare(world.settings, world.addresses)
     assert [_snapshot(url, schema) for url, schema in _both(world)] == before
     with world.superuser() as admin:
         assert admin.exec_driver_sql("select count(*) from hub.seal_key").scalar_one() == 1
@@ -179,7 +180,7 @@ def test_a_fresh_server_is_migrated_from_nothing(world: World, cluster: Any) -> 
     name = f"{world.addresses.main.database}_fresh"
     main, keys = (world.addresses.main.set(database=n) for n in (name, f"{name}_keys"))
     try:
-        db.migrate(main, keys, world.database.secrets)
+        prepare(world.settings, Addresses(main, keys))
         assert _snapshot(main, "hub") == _snapshot(world.addresses.main, "hub")
         assert _snapshot(keys, "keys") == _snapshot(world.addresses.keys, "keys")
     finally:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hub.app import open_root_key
 from hub.db import secret_file
 from hub.private_file import write_new
 from hub.settings import Settings
+from hub.setup import make_root_key, open_root_key
 
 
 def test_a_file_is_private_and_whole(tmp_path: Path) -> None:
@@ -28,6 +28,7 @@ def test_a_file_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
 
 def _start(folder: str) -> tuple[bytes, bytes]:
     secret = secret_file(Path(folder) / "roles.key")
+    make_root_key(Settings(state_dir=Path(folder)))
     key = open_root_key(Settings(state_dir=Path(folder)))
     return secret, key.wrap(b"k" * 32, b"")
 

@@ -62,12 +62,13 @@ DOUBTFUL = {
     "HUB_MAX_BODY_BYTES": ["1023", str(256 * 1024 * 1024 + 1), "10MB"],
     "HUB_MAX_FEATURES": ["0", "100001"],
     "HUB_PAGE_LIMIT": ["0", "10001"],
+    "HUB_OPENED_PER_HOUR": ["0", "-1", "many", "1.5", "1000000001"],
     "HUB_POOL_SIZE": ["0", "101"],
     "HUB_STATEMENT_TIMEOUT_S": ["0", "601"],
     "HUB_PG_SHARED_BUFFERS": ["0", "lots", "0MB", "64 MB", "64mb"],
     "HUB_SIGN_IN_LINKS": ["", "perhaps", "2"],
-    "HUB_BOUNDARIES_FILE": ["", "/nowhere/areas.geojson", "."],
-    "HUB_PURPOSES_FILE": ["", "/nowhere/areas.geojson", "."],
+    "HUB_BOUNDARIES_FILE": ["x" * 300, "", "/nowhere/areas.geojson", "."],
+    "HUB_PURPOSES_FILE": ["x" * 300, "", "/nowhere/areas.geojson", "."],
     "HUB_LOG_LEVEL": ["verbose", "DEBUG", "", "info\n"],
 }
 
@@ -84,7 +85,7 @@ def test_a_doubtful_value_is_refused_by_the_name_of_its_variable(name: str, valu
 
 
 def test_every_setting_that_has_a_range_is_tried() -> None:
-    free = {"HUB_STATE_DIR", "HUB_ROOT_KEY_PASSPHRASE"}  # any path, any text
+    free = {"HUB_STATE_DIR", "HUB_KEYD_DIR", "HUB_KEYD_SOCKET", "HUB_KEYD_USERS", "HUB_ROOT_KEY_PASSPHRASE"}  # any path, any text
     assert {f"HUB_{name.upper()}" for name in Settings.model_fields} - free == set(DOUBTFUL)
 
 

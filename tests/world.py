@@ -1,10 +1,11 @@
 """A hub to test against: real databases, real keys, the real application, and partners with keys of their own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -14,12 +15,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from starlette.testclient import TestClient
 
 from hub import db
-from hub.api.services import Services
-from hub.app import Addresses, application, assemble
+from hub.api.services import Services, reader_of
+from hub.app import application, assemble
+from hub.audit.leaf import By
 from hub.identity import clients, organisations
 from hub.identity.client_auth import ASSERTION_TYPE
 from hub.policy.mou import Mou
 from hub.settings import Settings
+from hub.setup import Addresses, prepare
+from hub.sharing.reader import Reader
+from hub.workers.keyd import Keyd, utc_now
 from tests import assertion
 from tests.signing import Clock, Loaded, Signing
 from tests.written import yaml_of
@@ -35,6 +40,7 @@ class World:
     addresses: Addresses
     services: Services
     database: db.Database
+    keyd: Keyd
     http: TestClient
     clock: Clock
     keys: dict[str, bytes] = field(default_factory=dict)
@@ -54,7 +60,7 @@ class World:
         clients.add(self.database.writer, slug, slug, public, scopes)
         return found
 
-    def token_response(self, client: str, purpose: str | None = None, scope: str | None = None) -> Any:
+    def token_response(self, client: str, purpose: str | None = None, scope: str | None = None, case: str | None = None) -> Any:
         form = {
             "grant_type": "client_credentials",
             "client_assertion_type": ASSERTION_TYPE,
@@ -62,6 +68,7 @@ class World:
         }
         form |= {"purpose": purpose} if purpose else {}
         form |= {"scope": scope} if scope else {}
+        form |= {"case": case} if case else {}
         return self.http.post("/oauth/token", data=form)
 
     def bearer(self, client: str, purpose: str | None = None) -> dict[str, str]:
@@ -72,6 +79,13 @@ class World:
             assert answer.status_code == 200, answer.text
             self.tokens[key] = answer.json()["access_token"]
         return {"Authorization": f"Bearer {self.tokens[key]}"}
+
+    def reader(self, client: str, purpose: str, case: str | None = None) -> Reader:
+        """Who reads, as the flow is told: with a token of its own."""
+        answer = self.token_response(client, purpose, case=case)
+        assert answer.status_code == 200, answer.text
+        token = self.services.verifier.verify(f"Bearer {answer.json()['access_token']}", self.clock())
+        return reader_of(token, By(token.organisation, token.client_id, token.session))
 
     def bearer_for(self, client: str, scope: str) -> dict[str, str]:
         """An Authorization header with this scope alone."""
@@ -167,10 +181,29 @@ def _short_document(mou: Mou, names: Mapping[str, str]) -> bytes:
 @contextmanager
 def build(main: sa.URL, keys: sa.URL, state: Path) -> Iterator[World]:
     """A hub over migrated databases at the administrator's addresses."""
-    settings = Settings(state_dir=state, pool_size=4, log_level="error")
-    addresses = Addresses(main, keys)
-    db.migrate(main, keys, db.read_secrets(state))
-    clock = Clock()
-    services, database = assemble(settings, addresses, clock=clock, document=_short_document)
-    with TestClient(application(services, database.dispose), base_url=BASE, raise_server_exceptions=False) as http:
-        yield World(settings, addresses, services, database, http, clock)
+    with socket_folder() as folder:
+        settings = Settings(state_dir=state, keyd_socket=folder / "keyd.sock", pool_size=4, log_level="error")
+        addresses, clock = Addresses(main, keys), Clock()
+        prepare(settings, addresses)
+        with keyd(settings, addresses, clock) as held:
+            services, database = assemble(settings, addresses, clock=clock, document=_short_document)
+            with TestClient(application(services, database.dispose), base_url=BASE, raise_server_exceptions=False) as http:
+                yield World(settings, addresses, services, database, held, http, clock)
+
+
+@contextmanager
+def socket_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket."""
+    with TemporaryDirectory(prefix="hub", dir="/tmp") as folder:  # its name is not to be guessed
+        yield Path(folder)
+
+
+@contextmanager
+def keyd(settings: Settings, addresses: Addresses, clock: Callable[[], datetime] = utc_now) -> Iterator[Keyd]:
+    """The key process, in threads of this one, over its real socket."""
+    held = Keyd(settings, addresses, clock)
+    held.start()
+    try:
+        yield held
+    finally:
+        held.close()

@@ -15,9 +15,8 @@ from pyroaring import BitMap64
 from sqlalchemy import Engine
 
 from hub.agreements.next_version import next_version
-from hub.audit.leaf import instant
+from hub.audit.leaf import instant, revisions_in
 from hub.audit.log import Log, Search
-from hub.audit.search import revisions_in
 from hub.db import transaction
 from hub.policy.clauses import Grant, Window
 from hub.policy.conditions import OneOf, Within

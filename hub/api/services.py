@@ -16,6 +16,8 @@ from hub.agreements.recalls import Recalls
 from hub.audit.failures import Failures
 from hub.audit.leaf import By, Event, event_id
 from hub.audit.log import Log
+from hub.crypto.keys import Proof
+from hub.crypto.remote import RemoteKeys
 from hub.errors import Forbidden, NoSuchResource, NotAuthenticated
 from hub.identity.attempts import Attempts
 from hub.identity.directory import Directory
@@ -60,6 +62,7 @@ class Services:
     tokens: TokenServer
     token_key: TokenKey
     verifier: Verifier
+    keys: RemoteKeys
     replies: Replies
     sessions: Sessions
     passkeys: Passkeys
@@ -125,18 +128,18 @@ def _asking(called: Services, request: Request) -> tuple[AccessToken, By]:
         if session is None or session.locked or session.method == "recovery-code":
             raise NotAuthenticated("You are not signed in, or your session is locked: sign in again.")
         by = By(session.person.organisation.slug, session=str(session.id), source=source_of(request), person=str(session.person.id))
-        return token_of(session), by
+        return token_of(session, cookie), by
     token = called.verifier.verify(header, called.clock())
     return token, By(token.organisation, token.client_id, token.session, source_of(request))
 
 
-def token_of(session: Session) -> AccessToken:
-    """What a person's session may do, in the words of a client's token."""
+def token_of(session: Session, cookie: str = "") -> AccessToken:
+    """What a person's session may do, in the words of a client's token; with its `cookie` where sealed fields are to be opened."""
     person = session.person
     scopes = frozenset(SCOPES_OF_ROLES[role] for role in person.roles if role in SCOPES_OF_ROLES)
     return AccessToken(
         f"session:{session.id}", person.organisation.slug, person.organisation.id, session.purpose, scopes,
-        str(session.id), session.expires_at, session.case,
+        str(session.id), session.expires_at, session.case, cookie,
     )  # fmt: skip
 
 
@@ -157,4 +160,5 @@ def reader_of(token: AccessToken, by: By) -> Reader:
     """The reader behind a token with the scope `query`."""
     if token.purpose is None:
         raise Forbidden("No purpose is chosen: a person chooses one after signing in, a client asks for a token with one.")
-    return Reader(token.organisation_id, token.client_id, token.purpose, by, token.case)
+    proof = Proof(cookie=token.brought) if by.person else Proof(token.brought)
+    return Reader(token.organisation_id, token.client_id, token.purpose, by, token.case, proof=proof)

@@ -5,7 +5,7 @@ clear, literals sealed plus a keyed hash) and what was shown (revisions as a 64-
 no personal data of the subjects. Members that do not apply are left out. A leaf over 65,535 bytes is split into parts.
 """
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -148,6 +148,11 @@ def instant(at: datetime) -> str:
 def bitmap(revisions: Sequence[int]) -> str:
     """`roaring64:` and the base64 of the portable serialisation of a 64-bit Roaring bitmap."""
     return "roaring64:" + b64encode(BitMap64(revisions).serialize()).decode()
+
+
+def revisions_in(text: str) -> BitMap64:
+    """The bitmap in a leaf's `revisions` member."""
+    return BitMap64.deserialize(b64decode(text.removeprefix("roaring64:")))
 
 
 def revision_count(leaf: Mapping[str, Any]) -> int:

@@ -13,12 +13,12 @@ import psycopg2
 import sqlalchemy as sa
 from pyroaring import BitMap64
 
-from hub.audit.leaf import Event, Leaf, Share, leaves
-from hub.audit.search import SCANNED, Finder, Search, Span, revisions_in
+from hub.audit.leaf import Event, Leaf, Share, leaves, revisions_in
+from hub.audit.search import SCANNED, Finder, Search, Span
 from hub.db import Transaction, transaction
 from hub.errors import HubError, NotAuthenticated, Unavailable
 
-__all__ = ["Entry", "Found", "Log", "PolicyChanged", "Search", "append", "revisions_in"]
+__all__ = ["Entry", "Found", "Log", "PolicyChanged", "Search", "append"]
 
 APPEND = "select hub.audit_append(%s, %s::uuid, %s, %s, %s, %s::float8[], %s::text[], %s::int[], %s::text[])"
 

@@ -9,7 +9,6 @@ there are none elsewhere.
 """
 
 import time
-from base64 import b64decode
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg2
-from pyroaring import BitMap64
 
 from hub.db import Transaction
 from hub.geo import Box
@@ -253,8 +251,3 @@ class Finder:
 
     def _ask(self, settings: str, statement: str, **more: int) -> list[tuple[Any, ...]]:
         return self._tx.rows(f"rollback; begin read only; {settings}; {statement}", self._values | more)
-
-
-def revisions_in(text: str) -> BitMap64:
-    """The bitmap in a leaf's `revisions` member."""
-    return BitMap64.deserialize(b64decode(text.removeprefix("roaring64:")))

@@ -13,7 +13,6 @@ import uvicorn
 
 from hub import __version__, demo, geo
 from hub.api.parameters import bbox
-from hub.app import addresses_of, prepare
 from hub.audit.leaf import By, Event, event_id, revision_count
 from hub.audit.log import Log, Search
 from hub.cli import duty, imports, mapping, mou, party_key, person
@@ -24,8 +23,12 @@ from hub.client import Problem
 from hub.datasets import DATASETS
 from hub.errors import HubError, InvalidRequest, Refused
 from hub.identity import clients, new_key, organisations
+from hub.logs import configure
 from hub.settings import is_loopback, read_settings
+from hub.setup import addresses_of, prepare
 from hub.sharing.stored import dataset_sql
+from hub.workers.kept import kept
+from hub.workers.keyd import run as run_keyd
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Concord: share incident reports under agreements."
@@ -58,22 +61,31 @@ def migrate() -> None:
 
 @app.command()
 def serve(host: str = "127.0.0.1", port: Port = 8000, workers: Annotated[int, typer.Option(min=1, max=64)] = 1) -> None:
-    """Serves the API (run `hub migrate` first)."""
+    """Serves the API (run `hub migrate` first), with a key process of its own unless one answers already."""
     settings = read_settings()
     if settings.sign_in_links and not is_loopback(host):
         raise Refused(f"HUB_SIGN_IN_LINKS signs in whoever has a link: not while serving {host}, which others can reach.")
-    uvicorn.run(
-        "hub.app:serving",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-    )
+    with kept(settings):
+        uvicorn.run(
+            "hub.app:serving",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            loop="uvloop",
+            http="httptools",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+        )
+
+
+@app.command()
+def keyd(until_eof: Annotated[bool, typer.Option(help="Ends when standard input does.", hidden=True)] = False) -> None:
+    """Runs the key process, which alone holds the keys (run `hub migrate` first)."""
+    settings = read_settings()
+    configure(settings.log_level)
+    run_keyd(settings, addresses_of(settings), sys.stdin.read if until_eof else None)
 
 
 @app.command(name="demo")

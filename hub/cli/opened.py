@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hub import db
-from hub.app import addresses_of, open_database
+from hub.app import open_database
 from hub.settings import read_settings
+from hub.setup import addresses_of
 
 
 @contextmanager

@@ -95,18 +95,18 @@ def kek_aad(owner: bytes, cls: int, bucket: str, epoch: int) -> bytes:
     return _KEK_SUBJECT(b"HUBKEK1\0", owner, cls, epoch) + bucket.encode()
 
 
-def wrap_dek(kek: Kek, dek: bytes, nonce: bytes, context: Context) -> tuple[bytes, FieldKey]:
-    """The DEK row to store, and the key to seal this revision's fields of this class with."""
+def wrap_dek(kek: Kek, dek: bytes, nonce: bytes, context: Context) -> tuple[bytes, bytes]:
+    """The DEK row to store, and K32: the key to seal this revision's fields of this class with, as a `FieldKey`."""
     if len(dek) != KEY_BYTES or len(nonce) != NONCE_BYTES:
         raise ValueError("a DEK is 32 bytes, its nonce 12")
     subject = context.subject
     wrapped = kek.encrypt(nonce, dek, b"HUBDEK1\0" + subject + _KEK_AND_REV(kek.kek_id, context.rev))
     derived = _derive(dek, b"HUBK1HUBDEK1\0" + subject + _REV(context.rev))
-    return kek.row_header + nonce + wrapped + derived[32:], FieldKey(derived[:32])
+    return kek.row_header + nonce + wrapped + derived[32:], derived[:32]
 
 
-def unwrap_dek(kek: Kek, row: bytes, context: Context) -> FieldKey:
-    """Raises Tampered for a row of another KEK or context, or a broken commitment (compared in constant time)."""
+def unwrap_dek(kek: Kek, row: bytes, context: Context) -> bytes:
+    """K32 of a DEK row. Raises Tampered for a row of another KEK or context, or a broken commitment (compared in constant time)."""
     if len(row) != DEK_ROW_BYTES or row[:6] != kek.row_header:
         raise Tampered("A wrapped key has an unknown format or names another key.")
     subject = context.subject
@@ -117,7 +117,7 @@ def unwrap_dek(kek: Kek, row: bytes, context: Context) -> FieldKey:
     derived = _derive(dek, b"HUBK1HUBDEK1\0" + subject + _REV(context.rev))
     if not compare_digest(derived[32:], row[66:]):
         raise Tampered("A wrapped key breaks its commitment.")
-    return FieldKey(derived[:32])
+    return derived[:32]
 
 
 def seal_field(key: FieldKey, plaintext: bytes, nonce: bytes, context: Context, field: int, schema: int) -> bytes:

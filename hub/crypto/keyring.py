@@ -11,10 +11,8 @@ using a DEK twice is safe. The row keeps the retention bucket of the first attem
 
 import hmac
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from dataclasses import field as attribute
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
@@ -31,15 +29,16 @@ from hub.crypto.envelope import (
     unwrap_dek,
     wrap_dek,
 )
+from hub.crypto.keys import HUB, Opening, Sealing, Shredded
 from hub.crypto.providers import RootKey
 from hub.db import passing_faults
-from hub.errors import NotShared, Refused, Tampered
+from hub.errors import Refused, Tampered
+from hub.records import SEALED_CLASSES
 
-HUB: Final = UUID(int=0)
-"""Owner of the hub's own keys: of MAC keys (class 0) and of the audit log's literals."""
 MAC_CLASS: Final = 0
 AUDIT_CLASS: Final = 32767
 """The largest class that a smallint column holds. The catalogue numbers its own from 1 up to below this."""
+NOTE_CLASS, NOTE_FIELD, NOTE_BUCKET = SEALED_CLASSES["case"], 0, "default"  # the catalogue numbers fields from 1
 _MONTHS: Final = UUID("6e2f6a0c-6a55-4f0e-9a53-0f4b1d0c7c11")
 
 _CURRENT_KEKS = text("""
@@ -69,42 +68,7 @@ _DEKS = text("""
     JOIN keys.dek d USING (record, class, rev)""")
 
 
-class Shredded(NotShared):
-    """The keys of `records` are gone for good: to a reader the same as absent."""
-
-    def __init__(self, records: Collection[UUID]) -> None:
-        super().__init__()
-        self.records = frozenset(records)
-
-
-@dataclass(slots=True)
-class Sealing:
-    """One record revision to seal. `bucket` is its retention bucket; `fields` is field number → (class, plaintext). Not to be changed
-    once made; not frozen, because that makes it three times as dear and there is one for each row of an import.
-    """
-
-    owner: UUID
-    record: UUID
-    rev: int
-    schema: int
-    bucket: str
-    fields: Mapping[int, tuple[int, bytes]] = attribute(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """One sealed field to open; `schema` and `field` as it was sealed."""
-
-    owner: UUID
-    record: UUID
-    rev: int
-    schema: int
-    cls: int
-    field: int
-    blob: bytes = attribute(repr=False)
-
-
-class _Dek(NamedTuple):
+class Dek(NamedTuple):
     """Which DEK: of one class of one record revision."""
 
     owner: UUID
@@ -124,7 +88,7 @@ class _Group(NamedTuple):
     bucket: str
 
 
-_Open = tuple[FieldKey, Context]
+_Open = tuple[bytes, Context]
 _New = tuple[bytes, int, int, int, bytes]
 """A DEK to store: record, class, revision, id of its KEK, wrapped row."""
 _Row = Row[*tuple[Any, ...]]
@@ -143,7 +107,7 @@ class Keyring:
         self._keks: dict[int, Kek] = {}
         self._current: dict[_Group, Kek] = {}
         self._macs: dict[str, bytes] = {}
-        self._months: dict[_Dek, _Open] = {}
+        self._months: dict[Dek, FieldKey] = {}
 
     def __repr__(self) -> str:
         return f"Keyring({len(self._keks)} KEKs, hidden)"
@@ -161,7 +125,7 @@ class Keyring:
         classes = [sorted({_catalogued(cls) for cls, _ in item.fields.values()}) for item in items]
         rows, keys = self._new_deks([(i.owner, i.record, i.rev, i.bucket, found) for i, found in zip(items, classes, strict=True)])
         if self._store(rows) < len(rows):  # some revision has a DEK already
-            wanted = [_Dek(i.owner, i.record, cls, i.rev) for i, found in zip(items, classes, strict=True) for cls in found]
+            wanted = [Dek(i.owner, i.record, cls, i.rev) for i, found in zip(items, classes, strict=True) for cls in found]
             keys = self._fetch(wanted)
         nonces, each = self._draw(sum(len(item.fields) for item in items), 12), iter(keys)
         return [_seal(item, {cls: next(each) for cls in found}, nonces) for item, found in zip(items, classes, strict=True)]
@@ -182,38 +146,57 @@ class Keyring:
                 keys.append((key, context))
         return rows, keys
 
+    def lend(self, wanted: Sequence[Dek]) -> list[bytes]:
+        """The field keys (K32) in the order of `wanted`. Raises Shredded if any DEK is gone; then none is given."""
+        return [key for key, _ in self._fetch(wanted)]
+
     def open_batch(self, items: Sequence[Opening]) -> list[bytes]:
         """Plaintexts in the order of `items`. Raises Shredded if any DEK is gone; then nothing is opened."""
-        places: dict[_Dek, int] = {}
-        chosen = [places.setdefault(_Dek(item.owner, item.record, item.cls, item.rev), len(places)) for item in items]
-        keys = self._fetch(list(places))
+        places: dict[Dek, int] = {}
+        chosen = [places.setdefault(Dek(item.owner, item.record, item.cls, item.rev), len(places)) for item in items]
+        keys = [(FieldKey(key), context) for key, context in self._fetch(list(places))]
         opened = []
         for place, item in zip(chosen, items, strict=True):
             key, context = keys[place]
             opened.append(open_field(key, item.blob, context, item.field, item.schema))
         return opened
 
-    def mac(self, label: str, owner: UUID, data: bytes) -> bytes:
-        """HMAC-SHA-256, stable over restarts; unrelated between labels (a key each) and between owners."""
+    def macs(self, label: str, owner: UUID, data: Sequence[bytes]) -> list[bytes]:
+        """HMAC-SHA-256 of each, stable over restarts; unrelated between labels (a key each) and between owners."""
         key = self._macs.get(label)
         if key is None:
             (row,) = self._ensure({_Group(HUB, MAC_CLASS, f"mac:{label}")})
             key = self._macs[label] = self._unwrap(row)
-        return hmac.digest(key, b"HUBMAC1\0" + owner.bytes + data, "sha256")
+        head = b"HUBMAC1\0" + owner.bytes
+        return [hmac.digest(key, head + item, "sha256") for item in data]
 
-    def seal_literals(self, event: UUID, at: datetime, plaintext: bytes) -> bytes:
-        """Seal an audit event's literals under the DEK of its month (UTC). `at` is aware."""
+    def signing_seed(self) -> bytes:
+        """The private key (32 bytes, Ed25519) of the signatures under leaves."""
+        (row,) = self._ensure({_Group(HUB, MAC_CLASS, "sign:leaves")})
+        return self._unwrap(row)
+
+    def seal_note(self, owner: UUID, note: UUID, text: bytes) -> bytes:
+        """Seals a note: what an organisation's own work keeps at the hub, under a key of its own."""
+        return self.seal_batch([Sealing(owner, note, 1, 1, NOTE_BUCKET, {NOTE_FIELD: (NOTE_CLASS, text)})])[0][NOTE_FIELD]
+
+    def open_note(self, owner: UUID, note: UUID, blob: bytes) -> bytes:
+        """Raises Shredded, or Tampered for what is no note of this owner and id: no field of a record has a note's number."""
+        return self.open_batch([Opening(owner, note, 1, 1, NOTE_CLASS, NOTE_FIELD, blob)])[0]
+
+    def literals(self, event: UUID, at: datetime, text: bytes) -> tuple[bytes, bytes]:
+        """An audit event's literals, sealed under the DEK of its month (UTC; `at` is aware), and their keyed hash."""
         month = _month(at)
         if month not in self._months:
-            self._months[month] = self._of_month(month)
-        return seal_field(self._months[month][0], plaintext, self._random(12), _of_event(event), 0, 0)
+            self._months[month] = FieldKey(self._of_month(month)[0])
+        sealed = seal_field(self._months[month], text, self._random(12), _of_event(event), 0, 0)
+        return sealed, self.macs("literals", HUB, [text])[0]
 
     def open_literals(self, event: UUID, at: datetime, blob: bytes) -> bytes:
         """Raises Shredded when that month's DEK is gone."""
         month = _month(at)
-        return open_field(self._fetch([month])[0][0], blob, _of_event(event), 0, 0)
+        return open_field(FieldKey(self.lend([month])[0]), blob, _of_event(event), 0, 0)
 
-    def _of_month(self, month: _Dek) -> _Open:
+    def _of_month(self, month: Dek) -> _Open:
         """The month's key: new, or the one that it has already."""
         rows, keys = self._new_deks([(month.owner, month.record, month.rev, "audit", (month.cls,))])
         return keys[0] if self._store(rows) else self._fetch([month])[0]
@@ -234,7 +217,7 @@ class Keyring:
         with self._transaction() as transaction:
             return transaction.execute(_ADD_DEKS, values).rowcount
 
-    def _fetch(self, wanted: Sequence[_Dek]) -> list[_Open]:
+    def _fetch(self, wanted: Sequence[Dek]) -> list[_Open]:
         """Existing keys in the order of `wanted`: one query, and one for KEKs not met before. Raises Shredded."""
         if not wanted:
             return []
@@ -313,14 +296,15 @@ class Keyring:
 
 
 def _seal(item: Sealing, keys: Mapping[int, _Open], nonces: Iterator[bytes]) -> dict[int, bytes]:
+    ready = {cls: (FieldKey(key), context) for cls, (key, context) in keys.items()}
     sealed = {}
     for number, (cls, plaintext) in item.fields.items():
-        key, context = keys[cls]
+        key, context = ready[cls]
         sealed[number] = seal_field(key, plaintext, next(nonces), context, number, item.schema)
     return sealed
 
 
-def _columns(deks: Sequence[_Dek]) -> dict[str, object]:
+def _columns(deks: Sequence[Dek]) -> dict[str, object]:
     return {
         "records": _array(dek.record for dek in deks),
         "classes": _array(dek.cls for dek in deks),
@@ -343,10 +327,10 @@ def _catalogued(cls: int) -> int:
     return cls
 
 
-def _month(at: datetime) -> _Dek:
+def _month(at: datetime) -> Dek:
     if at.tzinfo is None:
         raise ValueError("an audit event's time is aware")
-    return _Dek(HUB, uuid5(_MONTHS, f"{at.astimezone(UTC):%Y-%m}"), AUDIT_CLASS, 1)
+    return Dek(HUB, uuid5(_MONTHS, f"{at.astimezone(UTC):%Y-%m}"), AUDIT_CLASS, 1)
 
 
 def _of_event(event: UUID) -> Context:

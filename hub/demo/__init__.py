@@ -13,7 +13,7 @@ import httpx2
 from rich.console import Console
 
 from hub import localdb
-from hub.app import addresses_of, open_database, prepare
+from hub.app import open_database
 from hub.demo import agreements, partners
 from hub.demo.boundaries import POLICIES, reference_file
 from hub.demo.partners import profile_client
@@ -23,6 +23,7 @@ from hub.demo.tour import tell
 from hub.errors import Refused
 from hub.identity import organisations
 from hub.settings import read_settings
+from hub.setup import addresses_of, prepare
 
 __all__ = ["profile_client", "run"]
 

@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+    generate_private_key,
+)
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 from joserfc.jwk import ECKey
 
@@ -64,6 +70,40 @@ class TokenKey:
         if not path.exists():
             _create(path)
         return cls.load(path)
+
+
+def write_public(key: TokenKey, path: Path) -> None:
+    """Writes the public half to `path` (PEM), for processes that verify tokens and don't make any; replaces another key's.
+
+    Raises:
+        Refused: the folder can't be written.
+    """
+    pem = key.public.as_pem(private=False)
+    try:
+        if path.exists() and path.read_bytes() == pem:
+            return
+        path.unlink(missing_ok=True)
+        with suppress(FileExistsError):  # a process that started together with this one was first
+            write_new(path, pem)
+    except OSError as error:
+        raise Refused(f"The public half of the token key can't be written to {path}: {error.strerror}.") from None
+
+
+def read_public(path: Path) -> ECKey:
+    """What a `Verifier` needs, from where `write_public` wrote it.
+
+    Raises:
+        Refused: it is missing, or not an EC P-256 public key.
+    """
+    try:
+        public = load_pem_public_key(path.read_bytes())
+    except OSError as error:
+        raise Refused(f"The public half of the token key {path} can't be read: {error.strerror}. Run `hub migrate`.") from None
+    except (ValueError, UnsupportedAlgorithm):
+        public = None
+    if not isinstance(public, EllipticCurvePublicKey) or not isinstance(public.curve, SECP256R1):
+        raise Refused(f"{path} is not an EC P-256 public key in PEM. Run `hub migrate`.")
+    return ECKey.import_key(public)
 
 
 def jwks(key: TokenKey) -> dict[str, Any]:

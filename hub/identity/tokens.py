@@ -5,7 +5,7 @@ Tokens live minutes and cannot be revoked one by one: whatever can change meanwh
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Annotated
@@ -33,7 +33,8 @@ Seconds = Annotated[int, Field(ge=0, lt=2**37)]  # since 1970; the bound keeps d
 @dataclass(frozen=True)
 class AccessToken:
     """Who asks, for which purpose, and for which case of its own. `organisation` is the slug; `expires_at` is aware, UTC. Of a person
-    who signed in, `client_id` is `session:` and the session's id.
+    who signed in, `client_id` is `session:` and the session's id. `brought` is the token itself, or the session's cookie: the key process
+    asks for it.
     """
 
     client_id: str
@@ -44,6 +45,7 @@ class AccessToken:
     jti: str
     expires_at: datetime
     case: str | None = None
+    brought: str = field(default="", repr=False, compare=False)
 
     @property
     def session(self) -> str:
@@ -157,9 +159,9 @@ class Verifier:
         if "cnf" in unverified.claims:
             # RFC 7800: bound to a key. Without checking the proof it would be worth as much stolen as not.
             raise Doubtful("The token is bound to a key (cnf), and the hub does not check such proofs yet.")
-        return self._from(_claims(unverified))
+        return self._from(_claims(unverified), unverified.token)
 
-    def _from(self, claims: Claims) -> _Verified:
+    def _from(self, claims: Claims, brought: str) -> _Verified:
         if claims.iss != self._issuer:
             raise Doubtful("The token comes from another issuer (iss).")
         if claims.aud != self._audience:
@@ -179,6 +181,7 @@ class Verifier:
             claims.jti,
             datetime.fromtimestamp(claims.exp, UTC),
             claims.case,
+            brought,
         )
         return _Verified(token, max(claims.iat, claims.nbf or 0) - LEEWAY_S, claims.exp)
 

@@ -13,7 +13,7 @@ import orjson
 
 from hub.audit.leaf import Event, Share, event_id, instant
 from hub.audit.log import append
-from hub.crypto.keyring import HUB, Keyring, Opening
+from hub.crypto.keys import Keys, Opening, Proof
 from hub.db import Transaction
 from hub.policy import treatments
 from hub.policy.treatments import CLEAR, Treatment
@@ -61,11 +61,20 @@ class Disclosure:
         return replace(self, event=replace(self.event, decision="refuse", reason=reason))
 
 
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A disclosure whose leaves are committed: what the key process asks for. `at` is the hub's clock."""
+
+    proof: Proof
+    event: UUID
+    at: datetime
+
+
 class Writer:
     """Logs disclosures of one dataset and writes its features."""
 
-    def __init__(self, name: str, dataset: type[Record], keyring: Keyring, random: Callable[[int], bytes]) -> None:
-        self._name, self._dataset, self._keyring, self._random = name, dataset, keyring, random
+    def __init__(self, name: str, dataset: type[Record], keys: Keys, random: Callable[[int], bytes]) -> None:
+        self._name, self._dataset, self._keys, self._random = name, dataset, keys, random
         self._place = dataset.named("place")[0].name
 
     def page_event(self, reader: Reader, query: Query, at: datetime) -> Disclosure:
@@ -97,8 +106,8 @@ class Writer:
         if literals:
             text = orjson.dumps(literals, option=orjson.OPT_SORT_KEYS)
             asked["fields"] = sorted(literals)
-            asked["literals"] = "sealed:" + b64encode(self._keyring.seal_literals(event, at, text)).decode()
-            asked["hash"] = "hmac:" + self._keyring.mac("literals", HUB, text).hex()
+            sealed, digest = self._keys.literals(event, at, text)
+            asked["literals"], asked["hash"] = "sealed:" + b64encode(sealed).decode(), "hmac:" + digest.hex()
         return Event(event, reader.action, at, reader.by, "permit", reader.purpose, reader.case, dataset=self._name, asked=asked)
 
     def log(
@@ -127,26 +136,27 @@ class Writer:
         shown = {c: dict(_shown(policy, c)) for c in {r.clauses for r in rows} if owed(policy, c)}
         return deliveries(policy, (Given(r.provider, r.id, r.clauses) for r in rows), shown)
 
-    def features(self, policy: Policy, shape: Shape, rows: Sequence[Row], at: datetime) -> list[str]:
+    def features(self, policy: Policy, shape: Shape, rows: Sequence[Row], logged: Logged) -> list[str]:
         """The features of rows whose leaves are committed, sealed fields opened where a grant releases them, with what is owed for them
-        since `at`.
+        since then.
 
         Raises:
             Tampered: a ciphertext does not verify.
         """
         ends = {(r.provider, r.clauses) for r in rows}
-        tails = {(p, clauses): f'"provider":"{policy.names[p]}"}}{member(policy, clauses, at)}' for p, clauses in ends}
+        tails = {(p, clauses): f'"provider":"{policy.names[p]}"}}{member(policy, clauses, logged.at)}' for p, clauses in ends}
         if not shape.sealed:
             return [f"{r.head}{tails[r.provider, r.clauses]}}}" for r in rows]
-        opened = self._open(policy, shape, rows)
+        opened = self._open(policy, shape, rows, logged)
         return [self._opened(r.head, tails[r.provider, r.clauses], values) for r, values in zip(rows, opened, strict=True)]
 
-    def _open(self, policy: Policy, shape: Shape, rows: Sequence[Row]) -> list[dict[str, str]]:
+    def _open(self, policy: Policy, shape: Shape, rows: Sequence[Row], logged: Logged) -> list[dict[str, str]]:
         """For each row the JSON values of its sealed fields that are released."""
         found: list[dict[str, str]] = [{} for _ in rows]
         places = [(n, i) for n, r in enumerate(rows) for i, blob in enumerate(r.ciphers) if blob is not None]
         openings = [self._opening(policy, rows[n], shape.sealed[i], rows[n].ciphers[i]) for n, i in places]
-        for (n, i), plain in zip(places, self._keyring.open_batch(openings), strict=True):
+        opened = self._keys.open_batch(logged.proof, logged.event, self._dataset.number, openings)
+        for (n, i), plain in zip(places, opened, strict=True):
             name = shape.sealed[i].name
             treatment = self._ending(policy, rows[n].clauses, name) if name in shape.ends else CLEAR
             found[n] |= {name: plain.decode()} if treatment == CLEAR else _ended(name, plain, treatment.last)
@@ -157,7 +167,8 @@ class Writer:
         return policy.remember(("ending", name, *clauses), partial(finest, policy, clauses, name))
 
     def _opening(self, policy: Policy, r: Row, field: Field, blob: Any) -> Opening:
-        return Opening(policy.uids[r.provider], UUID(r.id), r.rev, self._dataset.schema_no, field.cls, field.number, bytes(blob))
+        schema = self._dataset.schema_no
+        return Opening(policy.uids[r.provider], UUID(r.id), r.rev, schema, field.cls, field.number, bytes(blob), r.revision_no)
 
     def _opened(self, head: str, tail: str, values: dict[str, str]) -> str:
         exact = values.pop(self._place, None)

@@ -15,19 +15,18 @@ from sqlalchemy import Engine
 
 from hub.audit.leaf import Event, Share
 from hub.audit.log import append
-from hub.crypto.keyring import Keyring, Opening, Sealing
+from hub.crypto.keys import Keys
 from hub.db import Transaction, transaction
 from hub.errors import Conflict, InvalidMapping, InvalidRequest, NoSuchResource, Problem
 from hub.mapping.rows import State
 from hub.mapping.spec import read_mapping
-from hub.records import SEALED_CLASSES, Record
-from hub.sharing.publish import BUCKET, Publisher, Publishing
+from hub.records import Record
+from hub.sharing.publish import Publisher, Publishing
 
 MAX_OPEN = 20
 KEPT = timedelta(days=30)
 OUTCOMES = {"l": "landed", "u": "updated", "=": "unchanged", "x": "refused"}
 LETTERS = {"created": "l", "updated": "u", "unchanged": "="}
-_SEALED_AS = SEALED_CLASSES["case"]  # a mapping may hold constants of sealed fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ class Imports:
 
     publishing: Publishing
     engine: Engine
-    keyring: Keyring
+    keys: Keys
     clock: Callable[[], datetime]
     random_id: Callable[[], UUID]
 
@@ -125,8 +124,7 @@ class Imports:
             reason = f"must be {self.publishing.name}, which these imports are of"
             raise InvalidMapping(f"dataset: {reason}.", problems=[Problem("dataset", reason)])
         said = orjson.dumps([order.mapping, order.dry_run, order.length, order.digest], option=orjson.OPT_SORT_KEYS)
-        mac, number = self.keyring.mac("import", publisher.uid, said), self.random_id()
-        sealing = Sealing(publisher.uid, number, 1, self.dataset.schema_no, BUCKET, {0: (_SEALED_AS, orjson.dumps(order.mapping))})
+        (mac,), number = self.keys.macs("import", publisher.uid, [said]), self.random_id()
         with transaction(self.engine) as tx:
             self.publishing.admit(tx, publisher, "begin; ")
             # Of requests that arrive together the second sees what the first has opened.
@@ -136,13 +134,13 @@ class Imports:
             if going_on is None:
                 self._refuse_too_many(tx, publisher)
                 digest_mac = order.digest and self.digest_mac(publisher, order.digest)
-                (sealed,) = self.keyring.seal_batch([sealing])
+                sealed = self.keys.seal_note(publisher.uid, number, orjson.dumps(order.mapping))
                 values = (str(number), publisher.number, publisher.by.client, self.dataset.number, order.dry_run, mac, digest_mac)
                 (row,) = tx.rows(
                     "insert into hub.imports (id, provider, client, dataset, state, dry_run, order_mac, digest_mac, order_sealed, length, "
                     "position, counts) values (%s::uuid, %s, %s, %s, 'open', %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb) "
                     f"returning {_COLUMNS}",
-                    (*values, sealed[0], order.length, _json(State()), _json(Counts())),
+                    (*values, sealed, order.length, _json(State()), _json(Counts())),
                 )
                 append(tx, self._event(publisher, {"import": str(number), "dry_run": order.dry_run}), [Share(publisher.slug)])
             job = going_on or _job(row)
@@ -250,13 +248,12 @@ class Imports:
         """The mapping that an open import was ordered with."""
         if job.sealed_order is None:
             raise _not_open(job)
-        opening = Opening(publisher.uid, job.id, 1, self.dataset.schema_no, _SEALED_AS, 0, job.sealed_order)
-        found: dict[str, Any] | None = orjson.loads(self.keyring.open_batch([opening])[0])
+        found: dict[str, Any] | None = orjson.loads(self.keys.open_note(publisher.proof, publisher.uid, job.id, job.sealed_order))
         return found
 
     def digest_mac(self, publisher: Publisher, digest: str) -> bytes:
         """What is kept of a file's digest: of a short file it could be guessed by trying."""
-        return self.keyring.mac("import-digest", publisher.uid, digest.encode())
+        return self.keys.macs("import-digest", publisher.uid, [digest.encode()])[0]
 
     def equals_of(self, job_id: UUID) -> Iterator[bytes]:
         """The keys of the rows that were committed, 8 bytes each, in their order."""

@@ -40,17 +40,23 @@ def incoming(record: Record, external_id: str | None = None) -> Incoming:
     return Incoming(clear["external_id"], clear, sealed, finest(*values[place_name]), content)
 
 
-def mac_of(record: Incoming, dataset: type[Record], mac: Callable[[str, bytes], bytes]) -> bytes:
-    """The MAC of all of a record, and, 8 bytes each, those of its sealed fields: they tell whether a field changed from one revision of
-    the record to the next, and, bound to its external id, nothing about other records. `mac` takes a label and data.
+def macs_of(records: Sequence[Incoming], dataset: type[Record], macs: Callable[[str, list[bytes]], list[bytes]]) -> list[bytes]:
+    """For each record the MAC of all of it, and, 8 bytes each, those of its sealed fields: they tell whether a field changed from one
+    revision of the record to the next, and, bound to its external id, nothing about other records. `macs` takes a label and data.
     """
-    fields = (record.sealed.get(f.number) for f in sealed_fields(dataset))
-    own = record.external_id.encode() + b"\0"
-    parts = [
-        bytes(FIELD_MAC) if given is None else mac("field", own + f.number.to_bytes(2, "big") + given[1])[:FIELD_MAC]
-        for f, given in zip(sealed_fields(dataset), fields, strict=True)
+    numbers = [f.number for f in sealed_fields(dataset)]
+    given = [
+        record.external_id.encode() + b"\0" + number.to_bytes(2, "big") + record.sealed[number][1]
+        for record in records
+        for number in numbers
+        if number in record.sealed
     ]
-    return mac("content", record.content) + b"".join(parts)
+    wholes, fields = macs("content", [record.content for record in records]), iter(macs("field", given))
+    absent = bytes(FIELD_MAC)
+    return [
+        whole + b"".join([next(fields)[:FIELD_MAC] if number in record.sealed else absent for number in numbers])
+        for record, whole in zip(records, wholes, strict=True)
+    ]
 
 
 @cache

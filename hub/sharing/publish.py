@@ -20,12 +20,12 @@ from sqlalchemy import Engine
 from hub.audit.leaf import By, Event, Leaf, Share, event_id
 from hub.audit.log import append
 from hub.audit.tree import root
-from hub.crypto.keyring import Keyring, Sealing
+from hub.crypto.keys import NO_PROOF, Keys, Proof, Sealing
 from hub.db import Transaction, transaction
 from hub.errors import Conflict, InvalidRecord, NotAuthenticated, NotShared, PreconditionFailed, Problem
 from hub.geo import Box
 from hub.records import Record
-from hub.sharing.incoming import Incoming, Revision, columns, incoming, mac_of
+from hub.sharing.incoming import Incoming, Revision, columns, incoming, macs_of
 from hub.sharing.recalled import CONTENT_MAC
 from hub.sharing.stored import store_parameters
 
@@ -35,13 +35,16 @@ BUCKET = "default"  # retention bucket, until MOUs carry retention
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Who publishes. `uid` is the organisation's id in ciphertexts, `number` in the tables, `area` where its records usually lie."""
+    """Who publishes. `uid` is the organisation's id in ciphertexts, `number` in the tables, `area` where its records usually lie; `proof`
+    is the client's token.
+    """
 
     number: int
     uid: UUID
     slug: str
     by: By
     area: Box | None = None
+    proof: Proof = NO_PROOF
 
 
 class Receipt(NamedTuple):
@@ -93,7 +96,7 @@ class Publishing:
     name: str
     dataset: type[Record]
     engine: Engine
-    keyring: Keyring
+    keys: Keys
     clock: Callable[[], datetime]
     random_id: Callable[[], UUID]
 
@@ -212,10 +215,10 @@ class Publishing:
         return [outcome for outcome, _ in self._planned(known, batch, macs)[1]]
 
     def _macs(self, publisher: Publisher, batch: Sequence[Incoming]) -> list[bytes]:
-        def mac(label: str, data: bytes) -> bytes:
-            return self.keyring.mac(label, publisher.uid, data)
+        def macs(label: str, data: list[bytes]) -> list[bytes]:
+            return self.keys.macs(label, publisher.uid, data)
 
-        return [mac_of(record, self.dataset, mac) for record in batch]
+        return macs_of(batch, self.dataset, macs)
 
     def _current(self, publisher: Publisher, record_id: UUID) -> tuple[str, _Known]:
         with transaction(self.engine) as tx:
@@ -274,7 +277,7 @@ class Publishing:
 
     def _seal(self, publisher: Publisher, wave: Sequence[Revision]) -> None:
         sealings = [Sealing(publisher.uid, r.id, r.rev, self.dataset.schema_no, BUCKET, r.record.sealed) for r in wave]
-        for revision, blobs in zip(wave, self.keyring.seal_batch(sealings), strict=True):
+        for revision, blobs in zip(wave, self.keys.seal_batch(sealings), strict=True):
             revision.blobs = blobs
 
     def _commit(

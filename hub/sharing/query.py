@@ -18,14 +18,14 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from hub.audit.log import PolicyChanged
-from hub.crypto.keyring import Keyring
+from hub.crypto.keys import Keys
 from hub.db import Transaction, transaction
 from hub.errors import Forbidden, InvalidRequest, NotAuthenticated, NotShared
 from hub.geo import CellRange
 from hub.records import WINDOW_FIELD, Record
 from hub.sharing import counting, cursor, overview
 from hub.sharing.context import Admission, Reach, releases, seal, sealed_for
-from hub.sharing.disclosure import Disclosure, Row, Writer, row
+from hub.sharing.disclosure import Disclosure, Logged, Row, Writer, row
 from hub.sharing.explain import explanation
 from hub.sharing.live import COUNT, LiveGrant, LiveRefusal, Policies, Policy
 from hub.sharing.paths import SEEK_KEYS, SEEK_RATE, SEEK_SHARE, Query, areas_of, cells_of, is_time_path, remaining
@@ -71,14 +71,14 @@ class Querying:
         name: str,
         dataset: type[Record],
         engine: Engine,
-        keyring: Keyring,
+        keys: Keys,
         key: bytes,
         seal_ttl_s: int,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._name, self._dataset, self._engine, self._key, self._ttl_s = name, dataset, engine, key, seal_ttl_s
         self._policies = Policies(name)
-        self._writer = Writer(name, dataset, keyring, random)
+        self._writer = Writer(name, dataset, keys, random)
         self._statements = Statements(name, dataset)
 
     def page(self, reader: Reader, query: Query) -> Page:
@@ -166,7 +166,7 @@ class Querying:
             self._writer.log(tx, disclosure, session.policy, shares, given)
         last = cursor.Position(shown[-1].k2, UUID(shown[-1].id)) if rest else None
         return Page(
-            self._writer.features(session.policy, session.shape, shown, session.admitted.wall),
+            self._writer.features(session.policy, session.shape, shown, _logged(session, disclosure)),
             cursor.write(self._key, bound_to, last) if last else None,
             session.admitted.wall,
         )
@@ -202,7 +202,8 @@ class Querying:
             )
         if not rows:
             raise NotShared
-        return self._writer.features(session.policy, session.shape, rows, session.admitted.wall)[0], session.policy, rows[0].clauses
+        (feature,) = self._writer.features(session.policy, session.shape, rows, _logged(session, disclosure))
+        return feature, session.policy, rows[0].clauses
 
     def _admit(self, tx: Transaction, reader: Reader) -> _Session:
         admitted = Admission(*tx.rows("begin; select * from hub.admit(%s)", (reader.client,))[0])
@@ -334,3 +335,8 @@ def _binding(reader: Reader, query: Query, clauses: Sequence[LiveGrant | LiveRef
     who = (reader.organisation, reader.client, reader.purpose, reader.action, reader.case is not None)
     said = repr((who, query.box, query.since, query.until, values, grounds))
     return sha256(said.encode()).digest()
+
+
+def _logged(session: _Session, disclosure: Disclosure) -> Logged:
+    """Called once the leaf is committed."""
+    return Logged(session.reader.proof, disclosure.event.id, session.admitted.wall)

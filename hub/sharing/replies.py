@@ -13,7 +13,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Engine
 
-from hub.crypto.keyring import Keyring
+from hub.crypto.keys import Keys
 from hub.db import Transaction, transaction
 from hub.errors import Conflict, HubError, KeyReused, NotAuthenticated
 
@@ -42,12 +42,15 @@ class AnsweredMeanwhile(Exception):
 
 
 class Replies:
-    def __init__(self, engine: Engine, keyring: Keyring) -> None:
-        self._engine, self._keyring = engine, keyring
+    def __init__(self, engine: Engine, keys: Keys) -> None:
+        self._engine, self._keys = engine, keys
 
     def once(self, organisation: UUID, client: str, key: str, request: bytes) -> Once:
         name = f"{client}\0{key}".encode()
-        return Once(client, self._keyring.mac("idempotency-key", organisation, name), self._keyring.mac("request", organisation, request))
+        (named,), (whole,) = (
+            self._keys.macs(*said) for said in (("idempotency-key", organisation, [name]), ("request", organisation, [request]))
+        )
+        return Once(client, named, whole)
 
     def answer(self, once: Once | None, run: Callable[[Callable[[Transaction, T], None] | None], T], reply: Callable[[T], Reply]) -> Reply:
         """The reply to a request that is carried out by `run` unless it was before; `run` calls back before it commits. Refusals

@@ -144,12 +144,14 @@ class Upload:
 
     def _batch(self, rows: Sequence[Row], after: State) -> _Batch:
         records: list[Incoming | None] = []
+        keyed = [row.key for row in rows if row.key is not None]
+        digests = iter(self._imports.keys.macs("external-id", self._publisher.uid, keyed))
         notes: list[tuple[int, int, str, str, str]] = []
         equals = []
         for row in rows:
             name, problems, flags = None, row.problems, row.flags
             if row.key is not None:
-                digest = self._imports.keyring.mac("external-id", self._publisher.uid, row.key)
+                digest = next(digests)
                 equals.append(digest[:8])
                 name = f"{digest[:16].hex()}-{self._equals.next(digest[:8])}"
             if row.record is not None and self._publisher.area is not None:

@@ -1,4 +1,4 @@
-"""The log: one leaf for each event and owner."""
+"""The log: one leaf for each event and owner; and what the key process signed of it."""
 
 import sqlalchemy as sa
 from geoalchemy2 import Geometry
@@ -27,3 +27,19 @@ sa.Index("audit_leaves_owner_at", audit_leaves.c.owner, audit_leaves.c.at.desc()
 sa.Index("audit_leaves_at", audit_leaves.c.at.desc())
 sa.Index("audit_leaves_extent", audit_leaves.c.extent, postgresql_using="gist")
 sa.Index("audit_leaves_terms", audit_leaves.c.terms, postgresql_using="gin")
+
+leaf_signatures = sa.Table(
+    "leaf_signatures",
+    metadata,
+    sa.Column("n", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("event", pg.UUID, nullable=False),
+    sa.Column("leaf_hash", sa.LargeBinary, nullable=False),
+    sa.Column("chain", sa.LargeBinary, nullable=False),
+    sa.Column("key", sa.LargeBinary, nullable=False),  # the public half, so that a former key's signatures can be told apart
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+    sa.CheckConstraint(
+        "octet_length(leaf_hash) = 32 and octet_length(chain) = 32 and octet_length(key) = 32 and octet_length(signature) = 64",
+        name="leaf_signatures_sizes",
+    ),
+)
+sa.Index("leaf_signatures_leaf", leaf_signatures.c.leaf_hash)

@@ -1,4 +1,4 @@
-"""The database of keys: key-encryption keys, and the wrapped data keys of records."""
+"""The database of keys: key-encryption keys, the wrapped data keys of records, and the leaves that were signed before keys were lent."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -28,3 +28,14 @@ dek = sa.Table(
     sa.CheckConstraint('octet_length("row") = 98', name="dek_row"),
 )
 sa.Index("dek_kek", dek.c.kek_id)
+signed = sa.Table(
+    "signed",
+    keys_metadata,
+    sa.Column("n", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("event", pg.UUID, nullable=False),
+    sa.Column("leaf_hash", sa.LargeBinary, nullable=False),
+    sa.Column("chain", sa.LargeBinary, nullable=False),
+    sa.Column("key", sa.LargeBinary, nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+    now_column("at"),
+)

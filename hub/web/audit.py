@@ -15,8 +15,8 @@ from hub.api.audit import MAX_ID, allowed, search_of
 from hub.api.parameters import only, record_id
 from hub.api.parameters import whole as number
 from hub.api.services import refusals_logged, token_of
-from hub.audit.leaf import By
-from hub.audit.log import Entry, Found, Search, revisions_in
+from hub.audit.leaf import By, revisions_in
+from hub.audit.log import Entry, Found, Search
 from hub.errors import Forbidden, InvalidRequest, NotShared
 from hub.maps.live import live_map
 from hub.web import audit_csv

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from hub.agreements.in_force import Agreement
 from hub.api.parameters import map_query
-from hub.api.services import reader_of, refusals_logged, token_of
+from hub.api.services import SESSION_COOKIE, reader_of, refusals_logged, token_of
 from hub.errors import NoSuchResource
 from hub.geo import TIERS
 from hub.maps.live import live_map
@@ -98,7 +98,7 @@ def export(request: Request, body: bytes) -> Response:
     form_of(request, visit, body)
     dataset = visit.called.shared(DATASET)
     query = map_query(request, dataset.dataset)
-    token, by = token_of(visit.session), visit.by(request)
+    token, by = token_of(visit.session, request.cookies.get(SESSION_COOKIE, "")), visit.by(request)
     with refusals_logged(visit.called, token, by):
         found = dataset.querying.export(reader_of(token, by), query)
     text = snapshot(_about(visit, request, found.at), f"[{','.join(found.features)}]")

@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from hub.audit.log import revisions_in
-from hub.crypto.keyring import Keyring
+from hub.audit.leaf import revisions_in
+from hub.crypto.remote import RemoteKeys
 from tests.api.asking import collection, nothing_stored, send, stored
 from tests.world import World, feature, grant
 
@@ -222,12 +222,12 @@ def test_a_hub_that_stores_nothing_on_refusal_would_be_noticed_if_it_did(partner
 
 
 def test_no_connection_is_held_while_fields_are_sealed(partners: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    seal, held = Keyring.seal_batch, []
+    seal, held = RemoteKeys.seal_batch, []
 
-    def watched(self: Keyring, *arguments: Any) -> Any:
+    def watched(self: RemoteKeys, *arguments: Any) -> Any:
         held.append(partners.database.writer.pool.checkedout())  # type: ignore[attr-defined]
         return seal(self, *arguments)
 
-    monkeypatch.setattr(Keyring, "seal_batch", watched)
+    monkeypatch.setattr(RemoteKeys, "seal_batch", watched)
     assert partners.publish("police", feature("HELD", narrative="x")).status_code == 201
     assert held == [0]

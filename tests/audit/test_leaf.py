@@ -22,8 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroaring import BitMap64
 
-from hub.audit.leaf import MAX_BYTES, By, Event, Leaf, Share, bitmap, event_id, instant, leaves, revision_count
-from hub.audit.log import revisions_in
+from hub.audit.leaf import MAX_BYTES, By, Event, Leaf, Share, bitmap, event_id, instant, leaves, revision_count, revisions_in
 
 FOLDER = Path(__file__).parent / "golden"
 SALT = bytes(range(16))

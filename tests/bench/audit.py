@@ -20,9 +20,10 @@ import psycopg2
 import sqlalchemy as sa
 
 from hub.api.services import SESSION_COOKIE
-from hub.app import Addresses, assemble, open_database
+from hub.app import assemble, open_database
 from hub.identity import organisations, people
 from hub.settings import Settings
+from hub.setup import Addresses
 from tests.bench import leaves
 from tests.bench import setting as bench
 from tests.bench.leaves import GONE, PARTNERS, PEOPLE, mou

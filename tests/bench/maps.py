@@ -15,18 +15,20 @@ from typing import Any
 from playwright.sync_api import Browser, expect
 
 from hub.api.services import SESSION_COOKIE
-from hub.app import Addresses, assemble
+from hub.app import assemble
 from hub.audit.leaf import By
 from hub.datasets.incidents import Category, Incident
 from hub.geo import Point
 from hub.identity import organisations, people
 from hub.settings import Settings
+from hub.setup import Addresses
 from hub.sharing.overview import MAX_RECORDS
 from hub.sharing.publish import Publisher
 from tests.bench import setting as bench
 from tests.bench.server import running
 from tests.bench.setting import BATCH, Setting
 from tests.web.browser import chromium
+from tests.world import keyd
 
 NAME, PORT, RUNS, GOAL_S = "bench_maps", 8916, 9, 3.0
 BOX = (-79.55, 43.60, -79.20, 43.82)  # west, south, east, north: about 28 × 24 km
@@ -89,6 +91,11 @@ def _once(browser: Browser, cookie: str) -> tuple[float, float]:
 
 def _prepared(settings: Settings, addresses: Addresses) -> str:
     """Publishes; gives the cookie of an analyst's session."""
+    with keyd(settings, addresses):
+        return _published(settings, addresses)
+
+
+def _published(settings: Settings, addresses: Addresses) -> str:
     called, database = assemble(settings, addresses)
     try:
         owner = organisations.get(database.writer, "bench-police")
@@ -100,6 +107,7 @@ def _prepared(settings: Settings, addresses: Addresses) -> str:
         called.sessions.choose(session, "bench", None)
         return cookie
     finally:
+        called.keys.close()
         database.dispose()
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx2
 
-from hub.app import Addresses
 from hub.settings import Settings
+from hub.setup import Addresses
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from shapely import wkb
 from hub import localdb
 from hub.agreements.lifecycle import Lifecycle
 from hub.agreements.party_keys import PartyKeys
-from hub.app import Addresses, assemble, open_database, prepare
+from hub.app import assemble, open_database
 from hub.audit.leaf import By
 from hub.datasets import DATASETS
 from hub.datasets.incidents import Category, Incident, Status
@@ -32,8 +32,10 @@ from hub.db import secret_file
 from hub.geo import Point, cell
 from hub.identity import clients, new_key, organisations
 from hub.settings import Settings
+from hub.setup import Addresses, prepare
 from hub.sharing.publish import Publisher
 from tests.signing import Clock, Signing
+from tests.world import keyd
 
 ROOT = Path(__file__).resolve().parents[2]
 FROZEN = ROOT.parent / "shared" / "bench"
@@ -93,9 +95,10 @@ def fresh_hub(setting: Setting, name: str) -> tuple[Addresses, Settings]:
     addresses = Addresses(*(sa.make_url(setting.cluster.url(f"{name}{part}")) for part in ("", "_keys")))
     settings = Settings(state_dir=setting.state / name, pool_size=4, log_level="warning")
     # Roles belong to the whole server: all hubs must know the same passwords.
-    secret_file(setting.state / "roles.key")
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    shutil.copy(setting.state / "roles.key", settings.state_dir / "roles.key")
+    for name in ("roles.key", "keyd/roles.key"):
+        secret_file(setting.state / name)
+        (settings.state_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(setting.state / name, settings.state_dir / name)
     prepare(settings, addresses)
     database = open_database(settings, addresses)
     try:
@@ -181,17 +184,19 @@ def _hub(setting: Setting, rows: int) -> None:
         return
     print(f"publishing {rows:,} points …", flush=True)
     addresses, settings = fresh_hub(setting, name)
-    called, database = assemble(settings, addresses)
-    try:
-        owner = organisations.get(database.writer, "bench-police")
-        publisher = Publisher(owner.id, owner.uid, owner.slug, By(owner.slug, owner.slug))
-        began = time.perf_counter()
-        for n, batch in enumerate(_batches(rows)):
-            called.datasets["incidents"].publishing.publish(publisher, batch)
-            if n % 10 == 9:
-                print(f"  {(n + 1) * BATCH:,} rows, {(n + 1) * BATCH / (time.perf_counter() - began):,.0f} rows/s", flush=True)
-    finally:
-        database.dispose()
+    with keyd(settings, addresses):
+        called, database = assemble(settings, addresses)
+        try:
+            owner = organisations.get(database.writer, "bench-police")
+            publisher = Publisher(owner.id, owner.uid, owner.slug, By(owner.slug, owner.slug))
+            began = time.perf_counter()
+            for n, batch in enumerate(_batches(rows)):
+                called.datasets["incidents"].publishing.publish(publisher, batch)
+                if n % 10 == 9:
+                    print(f"  {(n + 1) * BATCH:,} rows, {(n + 1) * BATCH / (time.perf_counter() - began):,.0f} rows/s", flush=True)
+        finally:
+            called.keys.close()
+            database.dispose()
     with closing(psycopg2.connect(setting.dsn(name))) as connection:
         connection.autocommit = True
         # Rows in page order, as docs/operate.md advises after a first bulk load.

@@ -10,9 +10,10 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import urlencode
 
-from hub.app import Addresses, assemble
+from hub.app import assemble
 from hub.identity import people
 from hub.settings import Settings
+from hub.setup import Addresses
 from tests.bench.server import running
 from tests.bench.setting import Setting, fresh_hub
 from tests.identity.authenticator import Authenticator

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hub.crypto.envelope import Context, Kek, open_field, seal_field, unwrap_dek, wrap_dek
+from hub.crypto.envelope import Context, FieldKey, Kek, open_field, seal_field, unwrap_dek, wrap_dek
 from hub.errors import Tampered
 
 OWNER, RECORD = b"owner-of-sixteen", b"record-no-000001"
@@ -92,7 +92,7 @@ def test_a_field_that_opens_under_two_keys_opens_under_the_committed_dek_only() 
     rows = [wrap_dek(kek, dek, bytes([n]) * 12, CONTEXT)[0] for n, dek in enumerate(deks)]
     texts = [open_field(AESGCM(key), blob, CONTEXT, 4, 1) for key in keys]  # the losing control: the field opens twice
     assert texts[0] != texts[1]
-    assert open_field(unwrap_dek(kek, rows[0], CONTEXT), blob, CONTEXT, 4, 1) == texts[0]
+    assert open_field(FieldKey(unwrap_dek(kek, rows[0], CONTEXT)), blob, CONTEXT, 4, 1) == texts[0]
     exchanged = rows[1][:66] + rows[0][66:]
     with pytest.raises(Tampered, match="commitment"):
         unwrap_dek(kek, exchanged, CONTEXT)
@@ -118,7 +118,7 @@ def k32(dek: bytes) -> bytes:
 def test_a_dek_put_in_the_place_of_another_opens_nothing_that_was_sealed_before() -> None:
     kek = Kek(9, bytes([1]) * 32)
     _, key = wrap_dek(kek, bytes([2]) * 32, NONCE, CONTEXT)
-    blob = seal_field(key, b"narrative", NONCE, CONTEXT, 4, 1)
+    blob = seal_field(FieldKey(key), b"narrative", NONCE, CONTEXT, 4, 1)
     other, _ = wrap_dek(kek, bytes([3]) * 32, NONCE, CONTEXT)
     with pytest.raises(Tampered):
-        open_field(unwrap_dek(kek, other, CONTEXT), blob, CONTEXT, 4, 1)
+        open_field(FieldKey(unwrap_dek(kek, other, CONTEXT)), blob, CONTEXT, 4, 1)

@@ -37,7 +37,8 @@ PLAINTEXT = "Zeuge: Çelik, +44 113 496 0000".encode()
 
 
 def sealed() -> tuple[bytes, FieldKey, bytes]:
-    row, key = wrap_dek(Kek(9, KEK), DEK, WRAP_NONCE, CONTEXT)
+    row, k32 = wrap_dek(Kek(9, KEK), DEK, WRAP_NONCE, CONTEXT)
+    key = FieldKey(k32)
     return row, key, seal_field(key, PLAINTEXT, FIELD_NONCE, CONTEXT, 4, 1)
 
 
@@ -46,7 +47,7 @@ def flip(blob: bytes, bit: int) -> bytes:
 
 
 def test_the_golden_ciphertext_of_version_1_still_opens() -> None:
-    key = unwrap_dek(Kek(9, KEK), bytes.fromhex(GOLDEN["dek_row"]), CONTEXT)
+    key = FieldKey(unwrap_dek(Kek(9, KEK), bytes.fromhex(GOLDEN["dek_row"]), CONTEXT))
     assert open_field(key, bytes.fromhex(GOLDEN["field"]), CONTEXT, 4, 1) == PLAINTEXT
     assert open_field(key, bytes.fromhex(GOLDEN["empty_field"]), CONTEXT, 65535, 65535) == b""
 
@@ -108,7 +109,7 @@ def test_the_commitment_survives_a_rewrap_under_another_kek() -> None:
     row, _, blob = sealed()
     rewrapped, _ = wrap_dek(Kek(10, DEK), DEK, FIELD_NONCE, CONTEXT)
     assert rewrapped[66:] == row[66:]
-    assert open_field(unwrap_dek(Kek(10, DEK), rewrapped, CONTEXT), blob, CONTEXT, 4, 1) == PLAINTEXT
+    assert open_field(FieldKey(unwrap_dek(Kek(10, DEK), rewrapped, CONTEXT)), blob, CONTEXT, 4, 1) == PLAINTEXT
 
 
 PLACE: dict[str, Any] = {"owner": OWNER, "record": RECORD, "cls": 3, "rev": 7, "field": 4, "schema": 1}

@@ -47,7 +47,7 @@ def test_the_keys_database_holds_no_plaintext_and_no_key(keys_engine: sa.Engine,
         for _ in range(5)
     ]  # fmt: skip
     keyring.seal_batch(items)
-    keyring.mac("content", CITY, CANARY)
+    keyring.macs("content", CITY, [CANARY])
     text = dump(keys_admin)
     keys = [draw[i : i + 32] for draw in drawn if len(draw) % 32 == 0 for i in range(0, len(draw), 32)]
     assert len(keys) >= 5 * 3 + 3 + 1

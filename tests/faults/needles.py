@@ -12,6 +12,7 @@ import numpy as np
 
 from hub.crypto import envelope, providers
 from hub.crypto.envelope import AESGCM, kek_aad
+from hub.setup import keyd_folder
 from tests.faults.stand import Stand
 
 Needles = Mapping[bytes, str]  # how it might look → what it is
@@ -100,7 +101,7 @@ def files_below(folder: Path, *but: str) -> Iterator[tuple[str, bytes]]:
 
 def keys_of(where: Stand) -> dict[str, bytes]:
     """Every key there is, unwrapped without the hub's keyring: root key, KEKs, DEKs, and what fields are encrypted with."""
-    state = where.settings.state_dir
+    state = keyd_folder(where.settings)
     content, passphrase = (state / "root.key").read_bytes(), (state / "root.passphrase").read_bytes().hex()
     salt = content[2:18]
     root = providers._file_cipher(passphrase, salt).decrypt(content[18:30], content[30:], providers._file_aad(salt))

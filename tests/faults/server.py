@@ -1,4 +1,4 @@
-"""The hub as a process of its own that may be killed: uvicorn with what `hub serve` gives it, on a loopback port that stays."""
+"""The hub as processes that may be killed: uvicorn with what `hub serve` gives it, on a loopback port that stays, and the key process."""
 
 import http.client
 import multiprocessing
@@ -12,14 +12,17 @@ from pathlib import Path
 
 import uvicorn
 
-from hub.app import Addresses, create
+from hub.app import create
 from hub.logs import configure
 from hub.settings import Settings
+from hub.setup import Addresses, keyd_socket
+from hub.workers import keyd
+from hub.workers.kept import listens
 
 PATIENCE_S = 30
 # A server that has imported everything and waits to be forked: a kill costs a tenth of a second instead of two.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["hub.app", "tests.faults.server"])
+_processes.set_forkserver_preload(["hub.app", "hub.workers.keyd", "tests.faults.server"])
 
 
 def free_port() -> int:
@@ -38,12 +41,55 @@ def free_port() -> int:
 def _serve(settings: Settings, addresses: Addresses, port: int, log: Path, sabotage: Callable[[], None] | None) -> None:
     if sabotage is not None:
         sabotage()
+    _write_to(log, settings)
+    app = create(settings, addresses)
+    uvicorn.run(app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", access_log=False, log_config=None, server_header=False)
+
+
+def _hold_keys(settings: Settings, addresses: Addresses, log: Path) -> None:
+    _write_to(log, settings)
+    keyd.run(settings, addresses)
+
+
+def _write_to(log: Path, settings: Settings) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for standard in (1, 2):
         os.dup2(descriptor, standard)
     configure(settings.log_level)
-    app = create(settings, addresses)
-    uvicorn.run(app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", access_log=False, log_config=None, server_header=False)
+
+
+class KeyProcess:
+    """One key process at a time, started as often as it is killed."""
+
+    def __init__(self, settings: Settings, addresses: Addresses, log: Path) -> None:
+        self.settings, self.addresses, self.log = settings, addresses, log
+        self._process: BaseProcess | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.is_alive()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Returns when it listens."""
+        self._process = _processes.Process(target=_hold_keys, args=(self.settings, self.addresses, self.log), daemon=True)
+        self._process.start()
+        until = time.monotonic() + PATIENCE_S
+        while not listens(keyd_socket(self.settings)):
+            assert self.alive, f"the key process ended: see {self.log}"
+            assert time.monotonic() < until, "the key process does not listen"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+            self._process = None
 
 
 class Server:

@@ -15,10 +15,10 @@ import psycopg2
 import sqlalchemy as sa
 
 from hub import localdb
-from hub.app import Addresses
 from hub.datasets.incidents import Incident
 from hub.settings import Settings
-from tests.faults.server import Server, free_port
+from hub.setup import Addresses
+from tests.faults.server import KeyProcess, Server, free_port
 from tests.world import build, grant
 
 FAULTS = Path(__file__).resolve().parent.parent.parent / ".local" / "faults"
@@ -39,6 +39,18 @@ class Stand:
     addresses: Addresses
     clients: dict[str, bytes]
     server: Server
+    keyd: KeyProcess
+
+    def start(self) -> None:
+        """Starts those of its processes that are down; `hub serve` brings a key process of its own."""
+        if not self.keyd.alive and type(self.server) is Server:
+            self.keyd.start()
+        if not self.server.alive:
+            self.server.start()
+
+    def kill(self) -> None:
+        self.server.kill()
+        self.keyd.kill()
 
     def clusters(self) -> Sequence[localdb.Cluster]:
         return [self.main] if self.keys is self.main else [self.main, self.keys]
@@ -108,11 +120,11 @@ def stand(
             disk(home / "pg")
         main = _cluster(home / "pg")
         made = _furnish(home, main, _cluster(home / "pgk") if keys_apart else main, server, settings)
-        made.server.start()
+        made.start()
         yield made
     finally:
         if made:
-            made.server.kill()
+            made.kill()
         _remove(home)
 
 
@@ -145,4 +157,5 @@ def _furnish(home: Path, main: localdb.Cluster, keys: localdb.Cluster, server: t
             world.mou(home, f"MOU-{provider.upper()}-HEALTH", provider, "health", [grant(fields=EVERYTHING)])
         world.mou(home, "MOU-POLICE-HOUSING", "police", "housing", [grant(fields=SOME, where=[{"field": "severity", "at_most": 3}])])
         clients = dict(world.keys)
-    return Stand(home, main, keys, settings, addresses, clients, server(settings, addresses, home / "server.log"))
+    processes = server(settings, addresses, home / "server.log"), KeyProcess(settings, addresses, home / "keyd.log")
+    return Stand(home, main, keys, settings, addresses, clients, *processes)

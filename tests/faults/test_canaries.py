@@ -11,7 +11,8 @@ import pytest
 
 from hub import localdb
 from hub.datasets.incidents import Incident
-from hub.db import read_secrets
+from hub.db import KEYD_ROLE, KEYS_ROLE, ROLES, read_keyd_secret, read_secrets
+from hub.setup import keyd_folder
 from hub.sharing.context import Admission, Reach, seal
 from tests.faults.command import Command
 from tests.faults.load import ITEMS, Client
@@ -58,8 +59,10 @@ def test_no_key_is_anywhere(scene: Scene) -> None:
     keys = keys_of(scene.where)
     place = Incident.named("place")[0]
     coordinates = opens(scene.where, keys, "place_sealed", place.cls, place.number)
-    secrets = read_secrets(scene.where.settings.state_dir)
-    roles = {role: secrets.password(role).encode() for role in ("hub_reader", "hub_writer", "hub_auditor", "hub_agreements", "hub_keys")}
+    secrets, keyd = read_secrets(scene.where.settings.state_dir), read_keyd_secret(keyd_folder(scene.where.settings))
+    roles = {role: secrets.password(role).encode() for role in ROLES} | {
+        role: keyd.password(role).encode() for role in (KEYD_ROLE, KEYS_ROLE)
+    }
     localdb.stop(scene.where.main)
     assert all(find(scene.needles, str(point).encode()) == {"longitude", "latitude"} for point in coordinates)  # these are the keys
     assert {"root key", "KEK 1"} < keys.keys()

@@ -10,12 +10,13 @@ import pytest
 import sqlalchemy as sa
 
 from hub.audit import log
-from hub.crypto.keyring import Keyring
+from hub.crypto.remote import RemoteKeys
 from hub.db import Transaction
 from hub.errors import Unavailable
 from hub.sharing import disclosure, publish
 from hub.sharing.publish import Publishing
 from hub.sharing.query import Querying
+from hub.workers import lending
 from tests.faults.stand import EVERYTHING
 from tests.world import World, feature, grant
 
@@ -35,14 +36,14 @@ FAULTS: dict[str, tuple[Callable[[], Exception], int]] = {
 KEYRING_FAULT = Unavailable("The keys database is gone.")  # how the keyring says the same
 COMMIT = "commit"  # not a function: the message by which publish commits
 PUBLISH_STEPS = [
-    (Keyring, "mac"),
+    (RemoteKeys, "macs"),
     (Publishing, "_known"),
-    (Keyring, "seal_batch"),
+    (RemoteKeys, "seal_batch"),
     (Publishing, "_store"),
     (publish, "append"),
     (Transaction, COMMIT),
 ]
-QUERY_STEPS = [(Querying, "_admit"), (Querying, "_execute"), (disclosure, "append"), (Keyring, "open_batch")]
+QUERY_STEPS = [(Querying, "_admit"), (Querying, "_execute"), (disclosure, "append"), (RemoteKeys, "open_batch")]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def break_step(patch: pytest.MonkeyPatch, where: Any, name: str, when: str, faul
         if when == "after":
             step(*arguments, **more)
         error = fault()
-        raise KEYRING_FAULT if where is Keyring and isinstance(error, psycopg2.Error) else error
+        raise KEYRING_FAULT if where is RemoteKeys and isinstance(error, psycopg2.Error) else error
 
     patch.setattr(where, "rows" if name == COMMIT else name, broken)
 
@@ -89,7 +90,7 @@ def state(world: World) -> State:
 
 def assert_pools_are_clean(world: World) -> None:
     """Every idle connection of every pool: no transaction, no context, not left in autocommit; and no lock is held by anybody."""
-    for engine in (world.database.reader, world.database.writer, world.database.auditor, world.database.keys):
+    for engine in (world.database.reader, world.database.writer, world.database.auditor, world.keyd.database.keys):
         held = [engine.raw_connection() for _ in range(engine.pool.checkedin())]  # type: ignore[attr-defined]
         for pooled in held:
             connection = pooled.dbapi_connection
@@ -103,7 +104,9 @@ def assert_pools_are_clean(world: World) -> None:
         for pooled in held:
             pooled.close()
     with world.superuser() as connection:
-        ours = "pid in (select pid from pg_stat_activity where datname = current_database() and usename like 'hub%')"
+        # The key process copies signatures by itself.
+        named = "datname = current_database() and usename like 'hub%' and usename <> 'hub_keyd'"
+        ours = f"pid in (select pid from pg_stat_activity where {named})"
         assert connection.scalar(sa.text(f"select count(*) from pg_locks where {ours}")) == 0
 
 
@@ -212,7 +215,7 @@ def test_a_hub_that_commits_too_early_would_be_caught(shared: World, monkeypatch
 
 
 def test_a_hub_that_opens_before_it_logs_would_be_caught(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: a hub whose log swallows its own failure discloses with no leaf to show for it."""
+    """Control: a hub whose log swallows its own failure is lent no key; were it lent one, it would disclose with no leaf to show for it."""
     append, before = log.append, state(shared)
 
     def lenient(*arguments: Any, **more: Any) -> Any:
@@ -223,6 +226,10 @@ def test_a_hub_that_opens_before_it_logs_would_be_caught(shared: World, monkeypa
 
     with monkeypatch.context() as patch, failing_commit(shared, "53100"):
         patch.setattr(disclosure, "append", lenient)
+        answer = shared.get("health", "research", ITEMS)
+        assert answer.status_code == 500
+        assert SECRET not in answer.text
+        patch.setattr(lending, "check", lambda *_: None)
         answer = shared.get("health", "research", ITEMS)
     assert SECRET in answer.text
     assert state(shared) == before
@@ -237,7 +244,7 @@ def test_all_connections_taken_is_503_and_passes(shared: World, monkeypatch: pyt
         "keys": lambda: shared.get("health", "research", ITEMS),
     }
     for role, ask in asked.items():
-        engine: sa.Engine = getattr(shared.database, role)
+        engine: sa.Engine = getattr(shared.keyd.database if role == "keys" else shared.database, role)
         before = state(shared)
         with monkeypatch.context() as patch:
             patch.setattr(engine.pool, "_timeout", 0.2)  # not ten seconds
@@ -255,8 +262,8 @@ def test_all_connections_taken_is_503_and_passes(shared: World, monkeypatch: pyt
 
 def test_connections_that_died_while_idle_cost_nobody_an_answer(shared: World) -> None:
     """As after a restart of PostgreSQL: every pooled connection is dead, and none of them knows."""
-    base = shared.database
-    engines = (base.reader, base.writer, base.auditor, base.agreements, base.keys)
+    base, held = shared.database, shared.keyd.database
+    engines = (base.reader, base.writer, base.auditor, base.agreements, held.main, held.keys)
     shared.bearer("police"), shared.bearer("health", "research")
     for engine in engines:
         for pooled in [engine.raw_connection() for _ in range(shared.settings.pool_size)]:

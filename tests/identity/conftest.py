@@ -50,8 +50,8 @@ def token_key() -> TokenKey:
 @pytest.fixture(scope="session")
 def writer(databases: Callable[[], tuple[sa.URL, sa.URL]], state: Path) -> Iterator[sa.Engine]:
     """A migrated database, as the role the hub writes with."""
-    main, keys = databases()
-    database = db.connect(main, keys, db.read_secrets(state))
+    main, _ = databases()
+    database = db.connect(main, db.read_secrets(state))
     yield database.writer
     database.dispose()
 

@@ -14,7 +14,7 @@ import psycopg2
 from hub.db import Transaction, transaction
 from hub.sharing import upload
 from hub.sharing.upload import Upload
-from tests.faults.kills import children, kill_backend, kill_postmaster, kill_server, stop_immediately
+from tests.faults.kills import children, kill_backend, kill_keyd, kill_postmaster, kill_server, stop_immediately
 from tests.faults.ledger_check import logged
 from tests.faults.load import Client
 from tests.faults.stand import Stand, stand, wait_until
@@ -22,7 +22,7 @@ from tests.imports.files import BY_HASH, BY_ID, csv, digest_of, repr_digest, row
 from tests.imports.sending import IMPORTS, faults
 
 # Each as often as it stands here.
-KILLS = (*[kill_server] * 5, *[kill_backend] * 3, kill_postmaster, stop_immediately)
+KILLS = (*[kill_server] * 4, *[kill_keyd] * 2, *[kill_backend] * 3, kill_postmaster, stop_immediately)
 PIECE = 1 << 15
 PATIENCE_S = 120
 
@@ -158,8 +158,7 @@ def _strike(where: Stand, chance: random.Random) -> str:
         kill = kill_server
     kill(where, chance)
     where.raise_databases()
-    if not where.server.alive:
-        where.server.start()
+    where.start()
     return kill.__name__
 
 

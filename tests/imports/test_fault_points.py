@@ -5,7 +5,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from hub.crypto.keyring import Keyring
+from hub.crypto.remote import RemoteKeys
 from hub.db import Transaction
 from hub.errors import Unavailable
 from hub.sharing import publish
@@ -23,8 +23,8 @@ from tests.world import World, feature
 pytestmark = pytest.mark.db
 SECRET = "a witness said so"
 STEPS = [
-    (Keyring, "mac"),
-    (Keyring, "seal_batch"),
+    (RemoteKeys, "macs"),
+    (RemoteKeys, "seal_batch"),
     (Publishing, "_known"),
     (Publishing, "_store"),
     (publish, "append"),
@@ -57,7 +57,7 @@ def break_once(patch: pytest.MonkeyPatch, where: Any, name: str, when: str, kind
         broken.append(name)
         error = FAULTS[kind]()
         # How these say that a database is gone.
-        raise Unavailable("The database is gone.") if where in (Keyring, Imports) and kind != "defect" else error
+        raise Unavailable("The database is gone.") if where in (RemoteKeys, Imports) and kind != "defect" else error
 
     patch.setattr(where, attribute, breaking)
     return broken
@@ -74,7 +74,7 @@ def short_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_import_that_breaks_at_any_step_goes_on_where_it_stood(
     partners: World, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, when: str, kind: str
 ) -> None:
-    spec, file = (BY_HASH, csv(row(n % 30, f"B-{name}-{when}-{kind}", id=n) for n in range(100))) if name in ("mac", "equals_of") else (
+    spec, file = (BY_HASH, csv(row(n % 30, f"B-{name}-{when}-{kind}", id=n) for n in range(100))) if name in ("macs", "equals_of") else (
         BY_ID, numbered(100, f"B-{name}-{when}-{kind}")
     )  # fmt: skip
     path, statuses = opened(partners, file, spec), []

@@ -1,6 +1,7 @@
 """PUT and DELETE of one record: the revision that is meant must be named; what is withdrawn is gone at once, and only that."""
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -8,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from hub import db
-from hub.audit.log import Search, revisions_in
+from hub.audit.leaf import revisions_in
+from hub.audit.log import Search
 from tests.api.asking import ITEMS, nothing_stored, problem, send, stored
 from tests.imports.files import csv, mapping, row
 from tests.imports.sending import counts, faults_of, path_of, rows, run, verdicts
@@ -140,7 +142,8 @@ def heard(monkeypatch: pytest.MonkeyPatch, ask: Callable[[], Any]) -> tuple[Any,
     say = db.Transaction.rows
 
     def listening(tx: db.Transaction, statement: str, *arguments: Any) -> Any:
-        statements.append(statement)
+        if threading.current_thread().name != "keyd":  # which copies signatures, whoever asks for what
+            statements.append(statement)
         return say(tx, statement, *arguments)
 
     with monkeypatch.context() as patch:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hub.audit.log import revisions_in
+from hub.audit.leaf import revisions_in
 from tests.api.asking import problem
 from tests.imports.files import BY_HASH, BY_ID, HEADER, csv, features, mapping, numbered, row
 from tests.imports.sending import IMPORTS, counts, faults_of, opened, part, path_of, rows, run, told, verdicts

@@ -1,15 +1,16 @@
 """Exports: all that matches, under the grants that allow it; and what ten thousand records mean for the log."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from hub.audit.leaf import MAX_BYTES, By
-from hub.audit.log import Search, revisions_in
-from hub.crypto.keyring import Keyring
+from hub.audit.leaf import MAX_BYTES, revisions_in
+from hub.audit.log import Search
+from hub.crypto.remote import RemoteKeys
 from hub.errors import Forbidden, InvalidRequest
 from hub.geo import Box
 from hub.sharing import query
@@ -42,9 +43,7 @@ def querying(world: World) -> Querying:
 
 
 def reader_of(world: World, slug: str, **more: Any) -> Reader:
-    with world.superuser() as admin:
-        number = admin.exec_driver_sql("select id from hub.organisations where slug = %s", (slug,)).scalar_one()
-    return Reader(number, slug, "research", By(slug, slug), **more)
+    return replace(world.reader(slug, "research", more.pop("case", None)), **more)
 
 
 def newest(world: World, count: int = 1) -> list[Any]:
@@ -89,7 +88,7 @@ def test_a_cursor_of_looking_is_of_no_use_to_export(shared: World) -> None:
 def test_more_records_than_an_export_holds_are_refused_before_any_is_opened(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(query, "MAX_EXPORT", 9)
-        patch.setattr(Keyring, "open_batch", lambda *_: pytest.fail("opened"))
+        patch.setattr(RemoteKeys, "open_batch", lambda *_: pytest.fail("opened"))
         with pytest.raises(InvalidRequest, match="More than 9 records match; narrow"):
             querying(shared).export(reader_of(shared, "reader"), Query(box=AREA))
     (leaf,) = newest(shared)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from hub.audit.log import revisions_in
-from hub.crypto.keyring import Keyring
+from hub.audit.leaf import revisions_in
+from hub.crypto.remote import RemoteKeys
 from hub.geo import Point, snap
 from hub.sharing import overview, query
 from tests.world import World, feature, grant
@@ -129,7 +129,7 @@ def test_the_order_is_that_of_released_cells_on_every_path(shared: World, monkey
 def test_nothing_sealed_is_opened_or_read_for_a_map(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reader is granted the narrative and, of burglaries, the exact place."""
     opened: list[object] = []
-    monkeypatch.setattr(Keyring, "open_batch", lambda _self, items: opened.append(items))
+    monkeypatch.setattr(RemoteKeys, "open_batch", lambda _self, *asked: opened.append(asked))
     assert any(r[5] == "burglary" for r in _map(shared)["records"])
     assert opened == []
     statements = shared.services.datasets["incidents"].querying._statements

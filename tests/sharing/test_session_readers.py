@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hub.api.services import SESSION_COOKIE
-from hub.crypto.keyring import Keyring
+from hub.crypto.remote import RemoteKeys
 from hub.identity import people
 from hub.identity.people import Person
 from hub.identity.sessions import Session, Sessions
@@ -118,7 +118,7 @@ def test_a_session_that_ends_while_it_asks_is_refused_by_the_query_itself_and_lo
     assert visit.all(record) == [200] * 4
     found = world.services.sessions.find(visit.cookie)
     monkeypatch.setattr(Sessions, "find", lambda *_: found)
-    monkeypatch.setattr(Keyring, "open_batch", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(RemoteKeys, "open_batch", lambda *_: pytest.fail("opened"))
     with world.superuser() as admin:
         admin.exec_driver_sql(
             {

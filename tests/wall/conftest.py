@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import structlog
 
-from hub.crypto.keyring import Keyring
+from hub.crypto.remote import RemoteKeys
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -22,11 +22,11 @@ def _quiet() -> Iterator[None]:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many fields each call opened."""
     calls: list[int] = []
-    real = Keyring.open_batch
+    real = RemoteKeys.open_batch
 
-    def noting(self: Keyring, items: Any) -> list[bytes]:
+    def noting(self: RemoteKeys, proof: Any, event: Any, dataset: int, items: Any) -> list[bytes]:
         calls.append(len(items))
-        return real(self, items)
+        return real(self, proof, event, dataset, items)
 
-    monkeypatch.setattr(Keyring, "open_batch", noting)
+    monkeypatch.setattr(RemoteKeys, "open_batch", noting)
     return calls

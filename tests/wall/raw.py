@@ -14,13 +14,22 @@ from hub.sharing.live import LiveGrant, LiveRefusal, Policies
 from tests.world import World
 
 INCIDENT = DATASETS["incidents"]
-ENGINES = {"hub_reader": "reader", "hub_writer": "writer", "hub_auditor": "auditor", "hub_agreements": "agreements", "hub_keys": "keys"}
+ENGINES = {
+    "hub_reader": "reader",
+    "hub_writer": "writer",
+    "hub_auditor": "auditor",
+    "hub_agreements": "agreements",
+    "hub_keyd": "main",
+    "hub_keys": "keys",
+}
+KEYD_ROLES = ("hub_keyd", "hub_keys")
 
 
 @contextmanager
 def session(world: World, role: str, database: str | None = None) -> Iterator[Any]:
     """A psycopg2 connection as `role`, in autocommit, to the database that role works in, or to another."""
-    url: sa.URL = getattr(world.database, ENGINES[role]).url
+    held = world.keyd.database if role in KEYD_ROLES else world.database
+    url: sa.URL = getattr(held, ENGINES[role]).url
     connection = psycopg2.connect(
         host=url.host, port=url.port, user=role, password=url.password, dbname=database or url.database, connect_timeout=5
     )

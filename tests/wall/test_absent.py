@@ -1,6 +1,7 @@
 """Absent and not shared are one answer: body, headers, statements, leaf, and (test_absent_time.py) time."""
 
 import re
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from hub import db
 from hub.audit.log import Search
+from hub.crypto.remote import RemoteKeys
 from hub.sharing import query
 from tests.wall.sending import Answer, Ask, send
 from tests.world import World, feature, grant
@@ -88,15 +90,21 @@ def test_an_absent_record_and_its_explanation_are_one_answer(world: World, ids: 
 
 
 class Spy:
-    """Every message of a transaction: what PostgreSQL is asked to do, and how many characters are sent for it."""
+    """Every message of a transaction: what PostgreSQL is asked to do, and how many characters are sent for it; and every message to the
+    key process.
+    """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.heard: list[tuple[str, int]] = []
         for name in ("rows", "prepare", "copy"):
             patch.setattr(db.Transaction, name, self._listening(getattr(db.Transaction, name)))
+        asked = RemoteKeys._exchange
+        patch.setattr(RemoteKeys, "_exchange", lambda keys, message: (self.heard.append(("keys", len(message))), asked(keys, message))[1])
 
     def _listening(self, said: Callable[..., Any]) -> Callable[..., Any]:
         def listening(tx: db.Transaction, statement: str, *arguments: Any) -> Any:
+            if threading.current_thread().name == "keyd":  # copies signatures, whoever asks for what
+                return said(tx, statement, *arguments)
             given = arguments[0] if arguments else ()
             text = tx._cursor.mogrify(statement, given).decode() if said.__name__ == "rows" else f"{statement} {given}"
             # A time that falls on a whole second is written shorter, whatever it is the time of.

@@ -20,7 +20,6 @@ from uuid import UUID, uuid4
 import pytest
 from scipy.stats import wilcoxon
 
-from hub.audit.leaf import By
 from hub.errors import NotShared
 from hub.sharing import query
 from hub.sharing.query import Querying
@@ -44,8 +43,7 @@ def reader(world: World, tmp_path_factory: pytest.TempPathFactory) -> Reader:
     world.publish("police", *(feature(f"hidden-{k}", category="fire") for k in range(200)))
     with world.superuser() as admin:
         admin.exec_driver_sql("analyze hub.incidents")
-    token = world.services.verifier.verify(world.bearer("reader", "research")["Authorization"], world.clock())
-    return Reader(token.organisation_id, token.client_id, "research", By("reader", "reader"))
+    return world.reader("reader", "research")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hub.crypto.keyring import Keyring
+from hub.crypto.remote import RemoteKeys
 from hub.sharing import overview
 from hub.sharing.disclosure import Writer
 from tests.wall.asks import POSTER
@@ -165,13 +165,13 @@ def test_a_map_that_counts_tells_no_number_that_is_not_in_the_log(
 def test_the_leaf_is_durable_before_a_field_is_opened(shared: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Another session sees the leaf at the moment of opening: it is committed."""
     seen: list[Any] = []
-    real = Keyring.open_batch
+    real = RemoteKeys.open_batch
 
-    def looking(self: Keyring, items: Any) -> list[bytes]:
+    def looking(self: RemoteKeys, *asked: Any) -> list[bytes]:
         seen.append(shared.leaves(owner="police", type="query")[-1])
-        return real(self, items)
+        return real(self, *asked)
 
-    monkeypatch.setattr(Keyring, "open_batch", looking)
+    monkeypatch.setattr(RemoteKeys, "open_batch", looking)
     before = shared.leaves(owner="police", type="query")
     ((answer,),) = send(shared, [_asks(shared)[name]])
     assert answer.status == 200

@@ -13,7 +13,7 @@ from hub.sharing.stored import WRITING
 from tests.wall.raw import ENGINES, rows, session
 from tests.world import World, feature, grant
 
-HUB_ROLES = ("hub_reader", "hub_writer", "hub_auditor", "hub_agreements")
+HUB_ROLES = ("hub_reader", "hub_writer", "hub_auditor", "hub_agreements", "hub_keyd")
 TABLES = {
     "hub_reader": {(f"{name}_{path}", "SELECT") for name in DATASETS for path in PATHS},
     "hub_writer": {
@@ -31,7 +31,7 @@ TABLES = {
         *((table, right) for table in ("recovery_codes", "challenges", "attempts") for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
         *(("shared_maps", right) for right in ("SELECT", "INSERT", "DELETE")),
     },
-    "hub_auditor": {("audit_leaves", "SELECT"), ("organisations", "SELECT")},
+    "hub_auditor": {("audit_leaves", "SELECT"), ("leaf_signatures", "SELECT"), ("organisations", "SELECT")},
     "hub_agreements": {
         *((table, right) for table in ("mous", "grants", "refusals", "mou_areas") for right in ("SELECT", "INSERT")),
         ("organisations", "SELECT"),
@@ -45,6 +45,7 @@ TABLES = {
         *(("mou_work", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
         *((f"{name}_rules", right) for name in DATASETS for right in ("SELECT", "INSERT", "DELETE")),
     },
+    "hub_keyd": {("leaf_signatures", "SELECT"), ("leaf_signatures", "INSERT")},
     "hub_keys": set(),
 }
 FUNCTIONS = {
@@ -78,9 +79,13 @@ FUNCTIONS = {
         *(f"{name}_{what}" for name in DATASETS for what in ("revisions", "trace")),
     },
     "hub_agreements": {"audit_append", *(f"{name}_relabel" for name in DATASETS)},
+    "hub_keyd": {"organisation_names", *(f"{name}_covered" for name in DATASETS)},
     "hub_keys": set(),
 }
-KEYS_TABLES = {("kek", "SELECT"), ("kek", "INSERT"), *(("dek", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE"))}
+KEYS_TABLES = {
+    *((table, right) for table in ("kek", "signed") for right in ("SELECT", "INSERT")),
+    *(("dek", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
+}
 
 
 @pytest.fixture(scope="module")

@@ -191,7 +191,19 @@ BY_ROLE = {
         ("select * from hub.incidents_revisions(gen_random_uuid(), null)", DENIED),
         *WRITING,
     ],
+    "hub_keyd": [
+        ("select * from hub.incidents_page", DENIED),
+        ("select * from hub.audit_leaves", DENIED),
+        ("select * from hub.sessions", DENIED),
+        ("select hub.enter(1, 'x')", DENIED),
+        ("select hub.audit_append(null, gen_random_uuid(), 'x', now(), null, null, '{null}', '{1}', '{{}}')", DENIED),
+        ("update hub.leaf_signatures set n = 1", DENIED),
+        ("delete from hub.leaf_signatures", DENIED),
+        *WRITING,
+    ],
     "hub_keys": [
+        ("update keys.signed set n = 1", DENIED),
+        ("delete from keys.signed", DENIED),
         ("delete from keys.kek", DENIED),
         ("update keys.kek set wrapped = ''", DENIED),
         ("truncate keys.dek", DENIED),
@@ -270,6 +282,7 @@ PROBES = {
     "hub_writer": ("select * from hub.incidents", "select * from hub.incidents_page"),
     "hub_auditor": ("select * from hub.incidents", "delete from hub.audit_leaves"),
     "hub_agreements": ("select * from hub.incidents", "select * from hub.incidents_page"),
+    "hub_keyd": ("select * from hub.incidents", "select * from hub.audit_leaves"),
     "hub_keys": ("delete from keys.kek", "select pg_read_file('/etc/hostname')"),
 }
 

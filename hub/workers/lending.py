@@ -1,0 +1,157 @@
+"""Answers what is asked of the key process. Keys for reading are lent only for a committed event that covers them, to who asked for it,
+and only once the event's leaves are signed (docs/decisions/0023-key-process.md).
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from hub.audit.tree import leaf_hash
+from hub.crypto.keyring import Dek, Keyring
+from hub.crypto.keys import MAC_LABELS, NotCovered, Proof, Sealing
+from hub.crypto.leaf_signer import LeafSigner
+from hub.crypto.messages import (
+    Bytes,
+    Check,
+    Literals,
+    Macs,
+    Open,
+    OpenNote,
+    Ready,
+    Reply,
+    Request,
+    Seal,
+    Sealed,
+    SealNote,
+    Wanted,
+)
+from hub.db import Transaction, transaction
+from hub.errors import NotAuthenticated
+from hub.identity.tokens import AccessToken, Verifier
+from hub.records import Record
+from hub.workers.covering import Asked, Holder, check
+from hub.workers.limits import Limits
+
+_COVERED = "select * from hub.{}_covered(%s::uuid, %s, %s, %s::uuid[], %s, %s, %s::uuid[])"
+
+
+class Lending:
+    """The key process without its socket. Thread-safe. `clock` tells whether a token has expired; the age of an event is asked of the
+    database.
+    """
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        signer: LeafSigner,
+        main: Engine,
+        datasets: Mapping[str, type[Record]],
+        verifier: Verifier,
+        limits: Limits,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._keyring, self._signer, self._main, self._verifier, self._limits, self._clock = keyring, signer, main, verifier, limits, clock
+        self._datasets = {dataset.number: (name, dataset) for name, dataset in datasets.items()}
+        self._slugs: dict[UUID, str] = {}
+        self._answers: dict[type[Request], Callable[..., Reply]] = {
+            Check: self._check,
+            Seal: self._seal,
+            Macs: self._macs,
+            Literals: self._literals,
+            Open: self._open,
+            SealNote: self._seal_note,
+            OpenNote: self._open_note,
+        }
+
+    def answer(self, request: Request) -> Reply:
+        """Raises HubError: what is refused, and why."""
+        return self._answers[type(request)](request)
+
+    def _check(self, _request: Check) -> Reply:
+        self._keyring.check()
+        return Ready()
+
+    def _seal(self, request: Seal) -> Reply:
+        items = [Sealing(UUID(bytes=i.owner), UUID(bytes=i.record), i.rev, i.schema, i.bucket, i.fields) for i in request.items]
+        return Sealed(self._keyring.seal_batch(items))
+
+    def _macs(self, request: Macs) -> Reply:
+        if request.label not in MAC_LABELS:
+            raise NotCovered("There is no keyed hash of that name to be asked for.")
+        return Bytes(self._keyring.macs(request.label, UUID(bytes=request.owner), request.data))
+
+    def _literals(self, request: Literals) -> Reply:
+        at = datetime.fromtimestamp(request.at, UTC)
+        return Bytes(list(self._keyring.literals(UUID(bytes=request.event), at, request.text)))
+
+    def _seal_note(self, request: SealNote) -> Reply:
+        return Bytes([self._keyring.seal_note(UUID(bytes=request.owner), UUID(bytes=request.note), request.text)])
+
+    def _open_note(self, request: OpenNote) -> Reply:
+        token = self._token(Proof(request.token, request.cookie))
+        owner = UUID(bytes=request.owner)
+        if token is None or self._slug_of(owner) != token.organisation:
+            raise NotCovered("A note is opened for a client of its owner alone.")
+        return Bytes([self._keyring.open_note(owner, UUID(bytes=request.note), request.blob)])
+
+    def _open(self, request: Open) -> Reply:
+        name, dataset = self._datasets.get(request.dataset, (None, None))
+        if name is None or dataset is None:
+            raise NotCovered("There is no such dataset.")
+        token = self._token(Proof(request.token, request.cookie))
+        event = UUID(bytes=request.event)
+        client, age_s, leaves = self._look_up(name, event, token, request)
+        asked = [Asked(self._slug_of(UUID(bytes=w.owner)), w.revision_no, w.cls) for w in request.wanted]
+        check(leaves, age_s, name, dataset, _holder(token, client), asked)
+        self._limits.lend(client, len(request.wanted), time.monotonic())
+        self._signer.sign(event, [leaf_hash(leaf.encode()) for leaf in leaves])
+        return Bytes(self._keyring.lend([Dek(UUID(bytes=w.owner), UUID(bytes=w.record), w.cls, w.rev) for w in request.wanted]))
+
+    def _token(self, proof: Proof) -> AccessToken | None:
+        """What a token says; None where a session's cookie was brought instead."""
+        if (proof.token is None) == (proof.cookie is None):
+            raise NotAuthenticated("Keys are lent to who brings an access token or the cookie of a session.")
+        return None if proof.token is None else self._verifier.verify(f"Bearer {proof.token}", self._clock())
+
+    def _look_up(self, name: str, event: UUID, token: AccessToken | None, request: Open) -> tuple[str, float, list[str]]:
+        """The client, as the hub knows it, the event's age in seconds, and its leaves."""
+        cookie = None if request.cookie is None else hashlib.sha256(request.cookie.encode()).digest()
+        revisions: dict[tuple[bytes, int, int, bytes], Wanted] = {(w.record, w.rev, w.revision_no, w.owner): w for w in request.wanted}
+        columns = (
+            [str(UUID(bytes=record)) for record, *_ in revisions],
+            [rev for _, rev, *_ in revisions],
+            [number for _, _, number, _ in revisions],
+            [str(UUID(bytes=owner)) for *_, owner in revisions],
+        )
+        with transaction(self._main) as tx:
+            ((client, active, age_s, leaves, strangers),) = tx.rows(
+                _COVERED.format(name), (str(event), None if token is None else token.client_id, cookie, *columns)
+            )
+        if not active:
+            raise NotAuthenticated("The client has been disabled, or the session has ended.")
+        if strangers:
+            raise NotCovered("The store holds no such revisions of these owners.")
+        return client, 0.0 if age_s is None else age_s, leaves or []
+
+    def _slug_of(self, owner: UUID) -> str:
+        """The organisation whose id in ciphertexts this is; an id is never given anew."""
+        if owner not in self._slugs:
+            with transaction(self._main) as tx:
+                self._slugs = _slugs(tx)
+        if owner not in self._slugs:
+            raise NotCovered("There is no such owner.")
+        return self._slugs[owner]
+
+
+def _slugs(tx: Transaction) -> dict[UUID, str]:
+    return {UUID(str(uid)): slug for _, slug, uid in tx.rows("select * from hub.organisation_names()")}
+
+
+def _holder(token: AccessToken | None, client: str) -> Holder:
+    if token is None:
+        return Holder(client.removeprefix("session:"))
+    return Holder(token.session, token.client_id, token.organisation, token.purpose, token.case)
