@@ -68,6 +68,7 @@ def test_the_commands_are_these() -> None:
             "person list",
         ),
         *("client key", "client add", "client disable", "audit list"),
+        *(f"keys {name}" for name in ("status", "rotate", "rewrap", "verify")),
         *(f"duty {name}" for name in ("recalls", "acknowledge", "held", "attest")),
         *(f"party-key {name}" for name in ("new", "offer", "confirm", "revoke", "list")),
         *(f"mou {name}" for name in ("check", "test", "what-if", "explain", "renew", "propose", "sign", "diff", "use", "activate")),

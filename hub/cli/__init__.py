@@ -15,7 +15,7 @@ from hub import __version__, demo, geo
 from hub.api.parameters import bbox
 from hub.audit.leaf import By, Event, event_id, revision_count
 from hub.audit.log import Log, Search
-from hub.cli import duty, imports, mapping, mou, party_key, person
+from hub.cli import duty, imports, keys, mapping, mou, party_key, person
 from hub.cli.opened import opened
 from hub.cli.out import console, table
 from hub.cli.publish import publish
@@ -43,6 +43,7 @@ for name, group in (
     ("party-key", party_key.commands),
     ("duty", duty.commands),
     ("audit", audit),
+    ("keys", keys.commands),
     ("imports", imports.commands),
     ("mapping", mapping.commands),
     ("person", person.commands),

@@ -120,6 +120,20 @@ def unwrap_dek(kek: Kek, row: bytes, context: Context) -> bytes:
     return derived[:32]
 
 
+def rewrap_dek(old: Kek, new: Kek, row: bytes, nonce: bytes, context: Context) -> bytes:
+    """The DEK row under another KEK: the same DEK, so the same commitment and the same ciphertexts. Raises Tampered, as `unwrap_dek`; the
+    commitment is left to whoever unwraps the DEK for use.
+    """
+    if len(row) != DEK_ROW_BYTES or row[:6] != old.row_header:
+        raise Tampered("A wrapped key has an unknown format or names another key.")
+    head = b"HUBDEK1\0" + context.subject
+    try:
+        dek = old.decrypt(row[6:18], row[18:66], head + _KEK_AND_REV(old.kek_id, context.rev))
+    except InvalidTag:
+        raise Tampered("A wrapped key does not verify.") from None
+    return new.row_header + nonce + new.encrypt(nonce, dek, head + _KEK_AND_REV(new.kek_id, context.rev)) + row[66:]
+
+
 def seal_field(key: FieldKey, plaintext: bytes, nonce: bytes, context: Context, field: int, schema: int) -> bytes:
     """`field` and `schema` are the catalogue's numbers (u16). Raises TooLarge over 16 MiB - 1."""
     bucket = len(plaintext).bit_length()

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, Engine, Row, TextClause, text
+from sqlalchemy.exc import DBAPIError
 
 from hub.crypto.envelope import (
     Context,
@@ -32,13 +33,15 @@ from hub.crypto.envelope import (
 from hub.crypto.keys import HUB, Opening, Sealing, Shredded
 from hub.crypto.providers import RootKey
 from hub.db import passing_faults
-from hub.errors import Refused, Tampered
+from hub.errors import Refused, Tampered, Unavailable
 from hub.records import SEALED_CLASSES
 
 MAC_CLASS: Final = 0
 AUDIT_CLASS: Final = 32767
 """The largest class that a smallint column holds. The catalogue numbers its own from 1 up to below this."""
 NOTE_CLASS, NOTE_FIELD, NOTE_BUCKET = SEALED_CLASSES["case"], 0, "default"  # the catalogue numbers fields from 1
+ROTATIONS: Final = 5
+_ROTATED: Final = ("HB010", "23503")  # there is a newer KEK; this one is destroyed
 _MONTHS: Final = UUID("6e2f6a0c-6a55-4f0e-9a53-0f4b1d0c7c11")
 
 _CURRENT_KEKS = text("""
@@ -91,6 +94,8 @@ class _Group(NamedTuple):
 _Open = tuple[bytes, Context]
 _New = tuple[bytes, int, int, int, bytes]
 """A DEK to store: record, class, revision, id of its KEK, wrapped row."""
+_Wanted = tuple[UUID, UUID, int, str, Sequence[int]]
+"""DEKs that are wanted: owner, record, revision, retention bucket, classes."""
 _Row = Row[*tuple[Any, ...]]
 
 
@@ -123,14 +128,26 @@ class Keyring:
     def seal_batch(self, items: Sequence[Sealing]) -> list[dict[int, bytes]]:
         """Per item its field number → ciphertext. The DEKs are durable on return; the record may be committed after."""
         classes = [sorted({_catalogued(cls) for cls, _ in item.fields.values()}) for item in items]
-        rows, keys = self._new_deks([(i.owner, i.record, i.rev, i.bucket, found) for i, found in zip(items, classes, strict=True)])
-        if self._store(rows) < len(rows):  # some revision has a DEK already
+        added, keys = self._add([(i.owner, i.record, i.rev, i.bucket, found) for i, found in zip(items, classes, strict=True)])
+        if added < len(keys):  # some revision has a DEK already
             wanted = [Dek(i.owner, i.record, cls, i.rev) for i, found in zip(items, classes, strict=True) for cls in found]
             keys = self._fetch(wanted)
         nonces, each = self._draw(sum(len(item.fields) for item in items), 12), iter(keys)
         return [_seal(item, {cls: next(each) for cls in found}, nonces) for item, found in zip(items, classes, strict=True)]
 
-    def _new_deks(self, wanted: Sequence[tuple[UUID, UUID, int, str, Sequence[int]]]) -> tuple[list[_New], list[_Open]]:
+    def _add(self, wanted: Sequence[_Wanted]) -> tuple[int, list[_Open]]:
+        """Stores a fresh DEK for each class that is wanted: how many were new, and the keys to seal with if all were."""
+        for _ in range(ROTATIONS):
+            rows, keys = self._new_deks(wanted)
+            try:
+                return self._store(rows), keys
+            except DBAPIError as error:
+                if getattr(error.orig, "pgcode", None) not in _ROTATED:
+                    raise
+                self._current.clear()
+        raise Unavailable("The keys are being rotated; try again shortly.")
+
+    def _new_deks(self, wanted: Sequence[_Wanted]) -> tuple[list[_New], list[_Open]]:
         """A fresh DEK for each (owner, record, rev, bucket, classes) and class: the row to store, and the key to seal with."""
         keks = self._keks_of({_Group(owner, cls, bucket) for owner, _, _, bucket, classes in wanted for cls in classes})
         count = sum(len(classes) for *_, classes in wanted)
@@ -198,8 +215,8 @@ class Keyring:
 
     def _of_month(self, month: Dek) -> _Open:
         """The month's key: new, or the one that it has already."""
-        rows, keys = self._new_deks([(month.owner, month.record, month.rev, "audit", (month.cls,))])
-        return keys[0] if self._store(rows) else self._fetch([month])[0]
+        added, keys = self._add([(month.owner, month.record, month.rev, "audit", (month.cls,))])
+        return keys[0] if added else self._fetch([month])[0]
 
     def _store(self, rows: list[_New]) -> int:
         """How many were new. Sorted, so that two batches with rows in common wait for each other, not in a circle."""
@@ -209,9 +226,9 @@ class Keyring:
         records, classes, revs, kek_ids, wrapped = zip(*rows, strict=True)
         values = {
             "records": "{" + ",".join([record.hex() for record in records]) + "}",
-            "classes": _array(classes),
-            "revs": _array(revs),
-            "kek_ids": _array(kek_ids),
+            "classes": array(classes),
+            "revs": array(revs),
+            "kek_ids": array(kek_ids),
             "rows": b"".join(wrapped),
         }
         with self._transaction() as transaction:
@@ -244,7 +261,7 @@ class Keyring:
     def _load_keks(self, ids: set[int]) -> None:
         missing = ids - self._keks.keys()
         if missing:
-            for row in self._read(_KEKS_BY_ID, ids=_array(missing)):
+            for row in self._read(_KEKS_BY_ID, ids=array(missing)):
                 self._keep(row)
 
     def _keep(self, row: _Row) -> Kek:
@@ -271,8 +288,8 @@ class Keyring:
         named = list(groups)
         return self._read(
             _CURRENT_KEKS,
-            owners=_array(group.owner for group in named),
-            classes=_array(group.cls for group in named),
+            owners=array(group.owner for group in named),
+            classes=array(group.cls for group in named),
             buckets=[group.bucket for group in named],
         )
 
@@ -306,13 +323,13 @@ def _seal(item: Sealing, keys: Mapping[int, _Open], nonces: Iterator[bytes]) -> 
 
 def _columns(deks: Sequence[Dek]) -> dict[str, object]:
     return {
-        "records": _array(dek.record for dek in deks),
-        "classes": _array(dek.cls for dek in deks),
-        "revs": _array(dek.rev for dek in deks),
+        "records": array(dek.record for dek in deks),
+        "classes": array(dek.cls for dek in deks),
+        "revs": array(dek.rev for dek in deks),
     }
 
 
-def _array(values: Iterable[UUID | int]) -> str:
+def array(values: Iterable[UUID | int]) -> str:
     """PostgreSQL's array literal: the server reads one far faster than an ARRAY[…] of as many expressions."""
     return "{" + ",".join(map(str, values)) + "}"
 

@@ -13,7 +13,8 @@ from threading import Lock
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
@@ -48,6 +49,17 @@ def chained(before: bytes, n: int, leaf_hash: bytes) -> bytes:
 def statement(n: int, leaf_hash: bytes, chain: bytes) -> bytes:
     """What is signed."""
     return b"HUBLEAF1\0" + n.to_bytes(8, "big") + leaf_hash + chain
+
+
+def genuine(entry: Signed, n: int, chain: bytes) -> bool:
+    """Whether an entry follows the one at place `n` with that chain, and is signed with the key that it names."""
+    if (entry.n, entry.chain) != (n + 1, chained(chain, n + 1, entry.leaf_hash)):
+        return False
+    try:
+        Ed25519PublicKey.from_public_bytes(entry.key).verify(entry.signature, statement(entry.n, entry.leaf_hash, entry.chain))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 class LeafSigner:

@@ -125,10 +125,10 @@ class Keyd:
             Refused: a key file is missing, damaged or open to others; the root key isn't that of the keys; the socket is taken.
             Unavailable: a database can't be reached.
         """
-        folder = keyd_folder(settings)
+        folder, root = keyd_folder(settings), open_root_key(settings)
         self.database = _database(settings, addresses)
         try:
-            self.keyring = Keyring(open_root_key(settings), self.database.keys)
+            self.keyring = Keyring(root, self.database.keys)
             self.keyring.check()
             self.signer = LeafSigner(self.keyring.signing_seed(), self.database.keys)
             verifier = Verifier(settings.base_url, f"{settings.base_url}/", read_public(folder / "token.pub"))

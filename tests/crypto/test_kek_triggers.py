@@ -81,10 +81,13 @@ def test_both_in_one_transaction_are_judged_as_they_come(keys_admin: sa.Engine, 
         change(keys_admin, add_deks(kek))
 
 
-def test_the_role_of_the_hub_can_not_destroy_keks_or_triggers(keys_engine: sa.Engine, kek: int) -> None:
+def test_the_role_of_the_hub_can_not_destroy_keks_in_use_or_triggers(keys_engine: sa.Engine, kek: int) -> None:
+    with refused():
+        change(keys_engine, f"delete from keys.kek where kek_id = {kek}")
     for statement in (
-        "delete from keys.kek",
         "update keys.kek set kek_id = 1",
+        "update keys.kek set epoch = 1",
+        "update keys.kek set owner = gen_random_uuid()",
         "truncate keys.kek",
         "alter table keys.dek disable trigger all",
         "drop trigger has_its_kek on keys.dek",

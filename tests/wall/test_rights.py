@@ -84,6 +84,7 @@ FUNCTIONS = {
 }
 KEYS_TABLES = {
     *((table, right) for table in ("kek", "signed") for right in ("SELECT", "INSERT")),
+    *(("kek", right) for right in ("UPDATE", "DELETE")),  # of `wrapped` alone; of those that wrap nothing
     *(("dek", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
 }
 

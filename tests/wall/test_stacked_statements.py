@@ -204,8 +204,7 @@ BY_ROLE = {
     "hub_keys": [
         ("update keys.signed set n = 1", DENIED),
         ("delete from keys.signed", DENIED),
-        ("delete from keys.kek", DENIED),
-        ("update keys.kek set wrapped = ''", DENIED),
+        ("update keys.kek set epoch = 9", DENIED),
         ("truncate keys.dek", DENIED),
         ("alter table keys.dek disable trigger all", DENIED),
         ("create table keys.mine (x int)", DENIED),
@@ -283,7 +282,7 @@ PROBES = {
     "hub_auditor": ("select * from hub.incidents", "delete from hub.audit_leaves"),
     "hub_agreements": ("select * from hub.incidents", "select * from hub.incidents_page"),
     "hub_keyd": ("select * from hub.incidents", "select * from hub.audit_leaves"),
-    "hub_keys": ("delete from keys.kek", "select pg_read_file('/etc/hostname')"),
+    "hub_keys": ("delete from keys.signed", "select pg_read_file('/etc/hostname')"),
 }
 
 

@@ -1,0 +1,110 @@
+"""What an operator does with the keys beside the key process: looks at them, rotates them, verifies every one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import Engine, text
+
+from hub.crypto.keyring import Dek, Keyring
+from hub.crypto.leaf_signer import NOTHING, LeafSigner, genuine
+from hub.crypto.rotation import Rotation
+from hub.db import connect_keyd, passing_faults, read_keyd_secret, transaction
+from hub.errors import HubError
+from hub.settings import Settings
+from hub.setup import Addresses, keyd_folder, open_root_key
+
+AT_ONCE = 5_000
+_DEKS = text("""
+    select d.record, d.class, d.rev, k.owner from keys.dek d join keys.kek k using (kek_id)
+    where (d.record, d.class, d.rev) > (cast(:record as uuid), :cls, :rev) order by d.record, d.class, d.rev limit :most""")
+_GONE = """
+select u.n from unnest(%s::bigint[], %s::bytea[]) u(n, leaf_hash)
+where not exists (select from hub.audit_leaves l where l.event = any(%s::uuid[]) and l.leaf_hash = u.leaf_hash) order by u.n"""
+
+
+@dataclass(frozen=True)
+class Held:
+    """The keys, opened."""
+
+    keyring: Keyring
+    rotation: Rotation
+    signer: LeafSigner
+    keys: Engine
+
+
+@contextmanager
+def held(settings: Settings, addresses: Addresses) -> Iterator[Held]:
+    """The keys, for one command. Run it as the key process's user.
+
+    Raises:
+        Refused: a key file is missing or can't be opened, or the root key isn't that of the keys.
+    """
+    root = open_root_key(settings)
+    database = connect_keyd(addresses.main, addresses.keys, read_keyd_secret(keyd_folder(settings)), pool_size=2)
+    try:
+        keyring = Keyring(root, database.keys)
+        keyring.check()
+        signer = LeafSigner(keyring.signing_seed(), database.keys)
+        yield Held(keyring, Rotation(root, database.keys), signer, database.keys)
+    finally:
+        database.dispose()
+
+
+@dataclass
+class Verified:
+    """What was looked at, and what was wrong, a sentence each."""
+
+    deks: int = 0
+    signatures: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+def verify(opened: Held, log: Engine) -> Verified:
+    """Unwraps every DEK, its commitment included; verifies the chain of signatures; looks for each signed leaf in the log, which `log`, an
+    engine of the auditor's role, reads.
+    """
+    found = Verified()
+    _verify_deks(opened, found)
+    _verify_signatures(opened, log, found)
+    return found
+
+
+def _verify_deks(opened: Held, found: Verified) -> None:
+    at = (UUID(int=0), 0, -1)
+    while True:
+        with passing_faults(), opened.keys.connect() as connection:
+            rows = connection.execute(_DEKS, {"record": str(at[0]), "cls": at[1], "rev": at[2], "most": AT_ONCE}).all()
+        deks = [Dek(UUID(str(owner)), UUID(str(record)), cls, rev) for record, cls, rev, owner in rows]
+        if not deks:
+            return
+        found.deks += len(deks)
+        found.wrong += _wrong(opened.keyring, deks)
+        at = (deks[-1].record, deks[-1].cls, deks[-1].rev)
+
+
+def _wrong(keyring: Keyring, deks: list[Dek]) -> Iterator[str]:
+    try:
+        keyring.lend(deks)
+    except HubError as error:
+        if len(deks) == 1:
+            yield f"record {deks[0].record}, class {deks[0].cls}, revision {deks[0].rev}: {error.detail}"
+            return
+        middle = len(deks) // 2
+        yield from _wrong(keyring, deks[:middle])
+        yield from _wrong(keyring, deks[middle:])
+
+
+def _verify_signatures(opened: Held, log: Engine, found: Verified) -> None:
+    n, chain = NOTHING
+    while entries := opened.signer.after(n, AT_ONCE):
+        for entry in entries:
+            if not genuine(entry, n, chain):
+                found.wrong.append(f"signature {entry.n} doesn't follow from the one before, or doesn't verify")
+            n, chain = entry.n, entry.chain
+        found.signatures += len(entries)
+        with transaction(log) as tx:
+            columns = ([e.n for e in entries], [e.leaf_hash for e in entries], list({str(e.event) for e in entries}))
+            for (gone,) in tx.rows(_GONE, columns):
+                found.wrong.append(f"the leaf of signature {gone} is not in the log")
