@@ -196,7 +196,7 @@ BY_ROLE = {
         ("select * from hub.audit_leaves", DENIED),
         ("select * from hub.sessions", DENIED),
         ("select hub.enter(1, 'x')", DENIED),
-        ("select hub.audit_append(null, gen_random_uuid(), 'x', now(), null, null, '{null}', '{1}', '{{}}')", DENIED),
+        ("select hub.audit_append(null, gen_random_uuid(), 'x', now(), null, null, array['x'], array[1], array['x'])", DENIED),
         ("update hub.leaf_signatures set n = 1", DENIED),
         ("delete from hub.leaf_signatures", DENIED),
         *WRITING,
