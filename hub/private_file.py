@@ -2,7 +2,10 @@
 
 import os
 import secrets
+import stat
 from pathlib import Path
+
+from hub.errors import Refused
 
 
 def write_new(path: Path, content: bytes) -> None:
@@ -26,3 +29,21 @@ def write_new(path: Path, content: bytes) -> None:
         os.fsync(folder)  # the name must survive a crash too, or all that the key protects is lost with it
     finally:
         os.close(folder)
+
+
+def read_private(path: Path, what: str, most: int) -> bytes:
+    """Up to `most` + 1 bytes of `path`. Checks the opened file, not its name, so that nothing can be swapped in between.
+
+    Raises:
+        Refused: absent, a link, no regular file, or open to others than its owner; `what` names it in the sentence.
+    """
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise Refused(f"The {what} {path} is not a regular file.")
+            if status.st_mode & 0o077:
+                raise Refused(f"The {what} {path} is open to others than its owner: set its mode to 0600.")
+            return file.read(most + 1)
+    except OSError as error:
+        raise Refused(f"The {what} {path} cannot be read: {error.strerror}.") from None

@@ -78,6 +78,16 @@ class Settings(BaseSettings):
         SecretStr | None,
         Field(description="Opens the root key file. Only the key process needs it. Unset: read from `root.passphrase` in its folder."),
     ] = None
+    root_key_module: Annotated[
+        File | None,
+        Field(description="PKCS#11 library of the HSM that holds the root key. Unset: the key file."),
+    ] = None
+    root_key_token: Annotated[str | None, Field(min_length=1, max_length=32, description="Label of the HSM's token.")] = None
+    root_key_label: Annotated[str, Field(min_length=1, description="Label of the root key on that token.")] = "concord-root"
+    root_key_pin: Annotated[
+        SecretStr | None,
+        Field(min_length=1, description="PIN of that token's user. Unset: read from `root.pin`."),
+    ] = None
     base_url: Annotated[str, Field(description="The address partners use; links, token issuer and audience derive from it.")] = (
         "http://127.0.0.1:8000"
     )
@@ -142,6 +152,17 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _one_root_key(self) -> Self:
+        given = [f"HUB_{name.upper()}" for name in ("root_key_token", "root_key_label", "root_key_pin") if name in self.model_fields_set]
+        if self.root_key_module is None and given:
+            raise ValueError(f"{given[0]} is of an HSM, and HUB_ROOT_KEY_MODULE does not say how to reach one")
+        if self.root_key_module is not None and self.root_key_token is None:
+            raise ValueError("HUB_ROOT_KEY_MODULE needs HUB_ROOT_KEY_TOKEN: which token has the root key?")
+        if self.root_key_module is not None and self.root_key_passphrase is not None:
+            raise ValueError("HUB_ROOT_KEY_PASSPHRASE opens a key file, and HUB_ROOT_KEY_MODULE says that the root key is in an HSM")
+        return self
+
+    @model_validator(mode="after")
     def _keys_live_elsewhere(self) -> Self:
         if self.database_url and self.keys_database_url:
             main, keys = (_driver(url.get_secret_value()) for url in (self.database_url, self.keys_database_url))
@@ -159,6 +180,11 @@ class Settings(BaseSettings):
             return _driver(self.keys_database_url.get_secret_value())
         main = self.main_url()
         return main.set(database=f"{main.database}_keys") if main else None
+
+
+def plain(secret: SecretStr | None) -> str | None:
+    """The text of a secret, for whoever needs it."""
+    return None if secret is None else secret.get_secret_value()
 
 
 def _driver(text: str) -> URL:

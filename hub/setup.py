@@ -6,11 +6,12 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from hub import localdb
-from hub.crypto.providers import FileRootKey
-from hub.db import migrate, read_keyd_secret, read_secrets, secret_file
+from hub.crypto.providers import RootKey
+from hub.crypto.roots import create_in_file, root_key_of
+from hub.db import migrate, read_keyd_secret, read_secrets
 from hub.errors import Refused
 from hub.identity.token_key import TokenKey, write_public
-from hub.settings import Settings
+from hub.settings import Settings, plain
 
 
 @dataclass(frozen=True)
@@ -41,43 +42,32 @@ def keyd_socket(settings: Settings) -> Path:
 
 
 def make_root_key(settings: Settings) -> None:
-    """Makes the root key in the key process's folder unless it is there, and its passphrase unless the settings have one.
+    """Makes the root key in the key process's folder unless it is there, and its passphrase unless the settings have one. In an HSM nothing
+    is made: a wrong label would make a second root key.
 
     Raises:
         Refused: the folder can't be written.
     """
-    folder = keyd_folder(settings)
-    if (folder / "root.key").exists():
-        return
-    _make_folder(folder)
-    if settings.root_key_passphrase is None:
-        secret_file(folder / "root.passphrase")
-    try:
-        FileRootKey.create(folder / "root.key", _passphrase(settings))
-    except Refused:
-        if not (folder / "root.key").exists():
-            raise  # else: a process that started together with this one was first
+    if settings.root_key_module is None:
+        _make_folder(keyd_folder(settings))
+        create_in_file(keyd_folder(settings), plain(settings.root_key_passphrase))
 
 
-def open_root_key(settings: Settings) -> FileRootKey:
-    """The root key in the key process's folder. It is never made here: a new one in place of one that is elsewhere would be of no use.
+def open_root_key(settings: Settings) -> RootKey:
+    """The root key, from the key process's folder or in an HSM. It is never made here: a new one in place of one that is elsewhere would be
+    of no use.
 
     Raises:
-        Refused: there is none, the file can be read by others, is damaged, or the passphrase does not open it.
+        Refused: there is none; the file can be read by others or is damaged; the passphrase or the PIN does not open it.
     """
-    path = keyd_folder(settings) / "root.key"
-    if not path.exists():
-        raise Refused(f"There is no root key at {path}: run `hub migrate` first.")
-    return FileRootKey.open(path, _passphrase(settings))
-
-
-def _passphrase(settings: Settings) -> str:
-    if settings.root_key_passphrase is not None:
-        return settings.root_key_passphrase.get_secret_value()
-    path = keyd_folder(settings) / "root.passphrase"
-    if not path.exists():
-        raise Refused(f"There is no passphrase for the root key: set HUB_ROOT_KEY_PASSPHRASE, or put back {path}.")
-    return secret_file(path).hex()
+    return root_key_of(
+        keyd_folder(settings),
+        plain(settings.root_key_passphrase),
+        module=settings.root_key_module,
+        token=settings.root_key_token,
+        label=settings.root_key_label,
+        pin=plain(settings.root_key_pin),
+    )
 
 
 def prepare(settings: Settings, addresses: Addresses) -> None:

@@ -101,7 +101,7 @@ def test_every_field_of_a_dataset_has_a_row_with_its_number(dataset: str) -> Non
 
 def test_every_dependency_is_explained() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    wanted = [*project["dependencies"], *(name for names in project["optional-dependencies"].values() for name in names)]
     assert {re.split(r"[<>=~\[]", text)[0] for text in wanted} <= rows("decisions/0002-dependencies.md")
 
 

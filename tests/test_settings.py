@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hub.errors import Refused
-from hub.settings import Settings, is_loopback, read_settings
+from hub.settings import Settings, is_loopback, plain, read_settings
 from tests import commands
 from tests.commands import Run
 
@@ -37,6 +37,10 @@ DOUBTFUL = {
         f"postgres ql://u:{SECRET}@host/hub",
     ],
     "HUB_KEYS_DATABASE_URL": ["", "hub_keys", f"mysql://u:{SECRET}@host/hub_keys", f"postgresql://u:{SECRET}@host"],
+    "HUB_ROOT_KEY_MODULE": ["", "/nowhere/libpkcs11.so", "."],
+    "HUB_ROOT_KEY_TOKEN": ["", "x" * 33, "a-token-without-a-module"],
+    "HUB_ROOT_KEY_LABEL": ["", "a-key-without-a-module"],
+    "HUB_ROOT_KEY_PIN": ["", SECRET],
     "HUB_BASE_URL": [
         "",
         "hub.example",
@@ -143,6 +147,34 @@ def test_sign_in_links_are_refused_beside_an_address_that_others_can_reach(monke
         read_settings()
     monkeypatch.setenv("HUB_BASE_URL", "http://localhost:8000")
     assert read_settings().sign_in_links
+
+
+HSM = {"HUB_ROOT_KEY_MODULE": __file__, "HUB_ROOT_KEY_TOKEN": "cityport"}  # any file will do: it is not loaded here
+
+
+def test_an_hsm_is_a_module_and_a_token_and_may_have_a_pin_and_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in HSM.items():
+        monkeypatch.setenv(name, value)
+    settings = read_settings()
+    assert (settings.root_key_token, settings.root_key_label, settings.root_key_pin) == ("cityport", "concord-root", None)
+    monkeypatch.setenv("HUB_ROOT_KEY_LABEL", "root-2027")
+    monkeypatch.setenv("HUB_ROOT_KEY_PIN", SECRET)
+    settings = read_settings()
+    assert (settings.root_key_label, plain(settings.root_key_pin)) == ("root-2027", SECRET)
+
+
+def test_a_module_without_a_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_ROOT_KEY_MODULE", HSM["HUB_ROOT_KEY_MODULE"])
+    with pytest.raises(Refused, match="HUB_ROOT_KEY_MODULE needs HUB_ROOT_KEY_TOKEN"):
+        read_settings()
+
+
+def test_a_passphrase_of_a_key_file_beside_an_hsm_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**HSM, "HUB_ROOT_KEY_PASSPHRASE": SECRET}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Refused, match="HUB_ROOT_KEY_PASSPHRASE opens a key file, and HUB_ROOT_KEY_MODULE says") as refused:
+        read_settings()
+    assert SECRET not in str(refused.value)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "hub.example"])  # noqa: S104 - refused

@@ -15,7 +15,7 @@ from hub import __version__, demo, geo
 from hub.api.parameters import bbox
 from hub.audit.leaf import By, Event, event_id, revision_count
 from hub.audit.log import Log, Search
-from hub.cli import duty, imports, keys, mapping, mou, party_key, person
+from hub.cli import duty, imports, keys, mapping, mou, party_key, person, root_key
 from hub.cli.opened import opened
 from hub.cli.out import console, table
 from hub.cli.publish import publish
@@ -47,6 +47,7 @@ for name, group in (
     ("imports", imports.commands),
     ("mapping", mapping.commands),
     ("person", person.commands),
+    ("root-key", root_key.commands),
 ):
     app.add_typer(group, name=name)
 Port = Annotated[int, typer.Option(min=1, max=65_535)]

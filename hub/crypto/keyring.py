@@ -122,8 +122,8 @@ class Keyring:
         try:
             for row in self._read(_ANY_KEK):
                 self._unwrap(row)
-        except Tampered:
-            raise Refused("The root key does not fit the keys database: it may be another hub's.") from None
+        except Tampered as error:
+            raise Refused(f"The root key does not fit the keys database: it may be another hub's. {error.detail}") from None
 
     def seal_batch(self, items: Sequence[Sealing]) -> list[dict[int, bytes]]:
         """Per item its field number → ciphertext. The DEKs are durable on return; the record may be committed after."""

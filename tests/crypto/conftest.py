@@ -1,4 +1,4 @@
-"""A real keys database, made by the real migration, reached as the role that the hub uses."""
+"""A real keys database, made by the real migration, reached as the role that the hub uses; and real tokens of SoftHSM."""
 
 import shutil
 import tempfile
@@ -12,9 +12,11 @@ from alembic import command
 from alembic.config import Config
 
 from hub import localdb
+from hub.crypto.hsm import HsmRootKey
 from hub.crypto.keyring import Keyring
 from hub.crypto.providers import FileRootKey
 from hub.db import KEYS_ROLE, MIGRATIONS
+from tests.softhsm import Token, tokens
 
 ROOT = bytes(range(32))
 # Not tmp_path: pytest keeps that to the user who runs the tests, and for root the server runs as `postgres`.
@@ -69,3 +71,18 @@ def new_process(keys_engine: sa.Engine) -> Callable[[], Keyring]:
 @pytest.fixture
 def keyring(new_process: Callable[[], Keyring]) -> Keyring:
     return new_process()
+
+
+@pytest.fixture
+def new_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Token]:
+    return tokens(tmp_path / "hsm", monkeypatch)
+
+
+@pytest.fixture
+def token(new_token: Callable[..., Token]) -> Token:
+    return new_token()
+
+
+@pytest.fixture
+def root(token: Token) -> HsmRootKey:
+    return HsmRootKey.create(*token.place())
