@@ -127,7 +127,7 @@ def in_views(
                 cursor.execute(edited(view_sql("incidents", INCIDENTS, path), *(e for e in edits if path in _paths_of(e))))
             cursor.execute("set local role hub_reader; set local plan_cache_mode = force_generic_plan")
             cursor.execute(CHECK)
-            yield from chain.from_iterable(view_differences(p, connection, asked) for p in played for asked in p.batch.asked)
+            yield from chain.from_iterable(view_differences(p, connection) for p in played)
 
     return plant
 

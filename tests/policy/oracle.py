@@ -269,7 +269,11 @@ class Oracle:
     ) -> None:
         self._came = came(mous, steps or {})
         self._areas = {(mou["mou"], n): areas[pinned["file"]] for mou in mous for n, pinned in mou.get("jurisdictions", {}).items()}
+        # What was worked out before, because the same is asked very often.
         self._met: dict[Any, bool] = {}  # by grant and record: an external id names one record of a provider
+        self._live: dict[Any, Sequence[Grant]] = {}  # by reader and moment
+        self._refusing: dict[Any, Sequence[Refusal]] = {}  # by organisation and moment
+        self._finest: dict[Any, Mapping[str, Any]] = {}  # by grants and refusals
         self.grants = [self._clause(Grant, mou, grant) for mou in mous for grant in mou["grants"]]
         self._by_consumer: dict[str, list[Grant]] = {}
         self.refusals = [self._clause(Refusal, mou, refusal) for mou in mous for refusal in mou.get("refuse", ())]
@@ -332,31 +336,35 @@ class Oracle:
         new = "embargo" in which and "embargo" in window and end > now - span(window["embargo"])
         return not old and not new
 
-    def _granted_to(self, reader: Reader) -> Sequence[Grant]:
-        return self._by_consumer.get(reader.organisation, ())
-
     def refused(self, reader: Reader, now: datetime) -> bool:
         """Whether no grant at all holds for the reader."""
-        return not any(self.live(g, reader, now) for g in self._granted_to(reader))
+        return not self._live_for(reader, now)
+
+    def _live_for(self, reader: Reader, now: datetime) -> Sequence[Grant]:
+        if (reader, now) not in self._live:
+            self._live[reader, now] = [g for g in self._by_consumer.get(reader.organisation, ()) if self.live(g, reader, now)]
+        return self._live[reader, now]
 
     def against(self, record: Record, reader: Reader, now: datetime) -> Sequence[Refusal]:
         """The refusals that reach the record: of any MOU of its provider with the reader's organisation, whatever the purpose."""
-        mine = (r for r in self.refusals if r.consumer == reader.organisation and state(r, now) == "active")
-        return [r for r in mine if self.labelled(r, record)]
+        key = (reader.organisation, now)
+        if key not in self._refusing:
+            self._refusing[key] = [r for r in self.refusals if r.consumer == reader.organisation and state(r, now) == "active"]
+        return [r for r in self._refusing[key] if self.labelled(r, record)]
 
     def released(self, record: Record, reader: Reader, now: datetime) -> Released | None:
         """The record as the reader gets it, or None: invisible."""
-        live = [g for g in self._granted_to(reader) if self.live(g, reader, now)]
-        open_ = [g for g in live if self.labelled(g, record) and self.in_window(g, record, now)]
+        open_ = [g for g in self._live_for(reader, now) if self.labelled(g, record) and self.in_window(g, record, now)]
         refusals = self.against(record, reader, now)
         if not open_ or any(r.fields is None for r in refusals):
             return None
-        held = {name for r in refusals for name in r.fields or ()}
-        given = {name: [] if name in held else [g.treatment(name) for g in open_] for name in FINEST_FIRST}
-        treatments = {name: _finest(name, some) for name, some in given.items()}
+        keys = frozenset(c.key for c in (*open_, *refusals))
+        if keys not in self._finest:
+            self._finest[keys] = _treatments(open_, refusals)
+        treatments = self._finest[keys]
         tier = treatments["place"]
         place = None if tier == "withhold" else record.spot(100 if tier == "clear" else tier)
-        return Released(frozenset(c.key for c in (*open_, *refusals)), treatments, place, _values(record, treatments))
+        return Released(keys, treatments, place, _values(record, treatments))
 
     def shown(self, record: Record, reader: Reader, now: datetime, request: Request) -> Released | None:
         """The same for a request: what it names is compared with what is released."""
@@ -395,6 +403,12 @@ def _midnight(day: date) -> datetime:
 def word(treatment: Any) -> str:
     """The treatment without the measure that its grant gives it."""
     return treatment[0] if isinstance(treatment, tuple) else str(treatment)
+
+
+def _treatments(grants: Sequence[Grant], refusals: Sequence[Refusal]) -> Mapping[str, Any]:
+    """The finest of each field, unless a refusal holds it back."""
+    held = {name for r in refusals for name in r.fields or ()}
+    return {name: _finest(name, [] if name in held else [g.treatment(name) for g in grants]) for name in FINEST_FIRST}
 
 
 def _finest(name: str, given: Sequence[Any]) -> Any:

@@ -60,12 +60,18 @@ def _check_sql() -> str:
 CHECK = _check_sql()
 
 
-def view_differences(played: Played, connection: Any, asked: Asked) -> Iterator[str]:
+def view_differences(played: Played, connection: Any) -> Iterator[str]:
     """What the access paths show otherwise than the oracle; `connection` is in a transaction of the reader's role."""
+    policies = Policies("incidents")
+    for asked in played.batch.asked:
+        yield from _asked_differences(played, connection, asked, policies)
+
+
+def _asked_differences(played: Played, connection: Any, asked: Asked, policies: Policies) -> Iterator[str]:
     tx = Transaction(connection, {})
     row = tx.rows("select * from hub.admit('nobody')")[0]
     admitted = Admission(row[0], row[1], asked.now, row[3], True)
-    policy = Policies("incidents").at(tx, admitted.epoch, asked.now)
+    policy = policies.at(tx, admitted.epoch, played.batch.nows[0])  # read once: the clauses of an epoch are the same at any time
     organisation = played.organisations[asked.reader.organisation]
     grants = policy.live(organisation, asked.reader.purpose, "query", INCIDENTS.number, asked.now, asked.reader.case is not None)
     context = seal(
