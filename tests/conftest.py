@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from coverage import Coverage
 
 # Before anything imports them: their assertions are to explain themselves, too.
 pytest.register_assert_rewrite("tests.imports.sending", "tests.api.asking")
@@ -29,6 +30,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"cluster", "world", "databases"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("db")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _measuring(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Measuring coverage makes a test take up to three times as long. A module marked `unmeasured` runs again, thousands of times, what
+    others run too: it is not measured, from before its hub starts until that has stopped.
+    """
+    measuring = Coverage.current() if request.node.get_closest_marker("unmeasured") else None
+    if measuring:
+        measuring.stop()
+    yield
+    if measuring:
+        measuring.start()
 
 
 @pytest.fixture(scope="session")

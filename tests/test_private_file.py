@@ -34,11 +34,11 @@ def _start(folder: str) -> tuple[bytes, bytes]:
 
 
 def test_processes_that_start_together_end_up_with_one_set_of_keys(tmp_path: Path) -> None:
-    for n in range(2):
-        folder = tmp_path / str(n)
-        folder.mkdir()
-        with multiprocessing.get_context("spawn").Pool(3) as pool:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        for n in range(2):
+            folder = tmp_path / str(n)
+            folder.mkdir()
             started = pool.map(_start, [str(folder)] * 3)
-        key = open_root_key(Settings(state_dir=folder))
-        assert len({secret for secret, _ in started}) == 1
-        assert [key.unwrap(wrapped, b"") for _, wrapped in started] == [b"k" * 32] * 3
+            key = open_root_key(Settings(state_dir=folder))
+            assert len({secret for secret, _ in started}) == 1
+            assert [key.unwrap(wrapped, b"") for _, wrapped in started] == [b"k" * 32] * 3

@@ -18,6 +18,8 @@ from tests.agreements.parties import YAML_TYPE, Party, party
 from tests.world import World, grant, mou_data
 from tests.written import yaml_of
 
+pytestmark = pytest.mark.unmeasured
+
 WHOLE = Path(__file__).parent / "golden" / "everything.yaml"
 SHAPES: dict[str, Any] = {
     "crossing itself": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]},

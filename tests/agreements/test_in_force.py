@@ -14,6 +14,8 @@ from hub.errors import Tampered
 from hub.policy.mou import read_mou
 from tests.world import World, grant
 
+pytestmark = pytest.mark.unmeasured
+
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 YEAR = {"from": date(2026, 1, 1), "until": date(2026, 12, 31)}
 

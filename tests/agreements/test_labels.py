@@ -17,6 +17,8 @@ from tests.agreements.relabelling import DEAD, WRONG, WRONG_NOW, activating, beg
 from tests.world import World, feature, grant, mou_data
 from tests.written import yaml_of
 
+pytestmark = pytest.mark.unmeasured
+
 PROVIDERS = ("police", "fire")
 WHERE: list[Any] = [
     "everything",

@@ -6,6 +6,8 @@ from tests.api.asking import ITEMS, ask
 from tests.api.fuzz import CHECKS, check_query, partners_for, run
 from tests.world import World
 
+pytestmark = pytest.mark.unmeasured
+
 COUNTS = {"bodies": 250, "queries": 250, "map queries": 120, "audit queries": 80, "headers": 60}
 
 

@@ -21,6 +21,8 @@ from tests.demo.oracle import SHARES, Share, Shown
 from tests.imports.sending import run
 from tests.world import BASE, World
 
+pytestmark = pytest.mark.unmeasured
+
 EVERY = 97  # rows; a prime, so that no pattern of the file is followed
 REFUSED = 20  # rows that must be refused, besides
 FILES = sorted(POLICIES.glob("*.yaml"))

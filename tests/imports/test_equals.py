@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from hub.sharing.equals import LEAST, Equals
 
+pytestmark = pytest.mark.unmeasured
+
 WIDE = st.integers(0, 2**64 - 1)
 # Few of them, so that they repeat; alike in their low bits, so that they want the same place; and the edges.
 CROWDED = st.integers(0, 20).map(lambda n: n << 40)

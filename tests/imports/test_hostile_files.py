@@ -17,7 +17,7 @@ from tests.imports.files import BY_HASH, BY_ID, HEADER, mapping, numbered, row
 from tests.imports.sending import counts, opened, told, verdicts
 from tests.world import World
 
-pytestmark = pytest.mark.db
+pytestmark = [pytest.mark.db, pytest.mark.unmeasured]
 GIGABYTE = 1 << 30
 PIECE = 1 << 16
 ENOUGH = 24 << 20  # bytes by which any of these is refused, with what lies in buffers

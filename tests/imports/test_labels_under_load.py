@@ -16,7 +16,7 @@ from tests.imports.files import numbered
 from tests.imports.sending import faults_of, opened, part, rows
 from tests.world import World, grant
 
-pytestmark = pytest.mark.db
+pytestmark = [pytest.mark.db, pytest.mark.unmeasured]
 CATEGORIES = ("theft", "fire")  # shared by turns
 VERSIONS = 12
 BATCH = 400

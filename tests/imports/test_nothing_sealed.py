@@ -26,7 +26,7 @@ from tests.imports.files import BY_ID, digest_of, features, repr_digest
 from tests.imports.kills import Sender
 from tests.imports.sending import IMPORTS
 
-pytestmark = pytest.mark.db
+pytestmark = [pytest.mark.db, pytest.mark.unmeasured]
 COLUMNS = ["id", "kind", "when", "lon", "lat", "story", "phone", "street", "person", "plate", "unsaid", "spare"]
 HASHED = ["story", "person", "plate"]
 

@@ -16,6 +16,8 @@ from hub.mapping.reading import Reading, Row, State
 from hub.mapping.spec import Mapping
 from tests.mapping.making import HEADER, line, mapping, read
 
+pytestmark = pytest.mark.unmeasured
+
 SPEC = mapping(external_id={"column": "id", "hash": ["note"]}, empty=["NA"])
 SEQUENCE = mapping(format="geojson-seq", place=None, unmapped="extra")
 CELLS = st.sampled_from(

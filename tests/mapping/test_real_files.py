@@ -19,6 +19,8 @@ from hub.mapping.reading import Reading, Row
 from hub.mapping.spec import Mapping, load_mapping
 from tests.mapping.making import drained, kept, read, reasons
 
+pytestmark = pytest.mark.unmeasured
+
 DATA = Path(__file__).parents[3] / "shared" / "data"
 EXAMPLES = Path(__file__).parents[2] / "docs" / "mappings"
 GOLDEN = Path(__file__).with_name("golden_mappings")

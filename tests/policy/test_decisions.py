@@ -27,6 +27,8 @@ from tests.policy.playing import Played, movable_clock, play
 from tests.policy.views import label_differences, reader_connection, view_differences
 from tests.world import World, build
 
+pytestmark = pytest.mark.unmeasured
+
 SEEDS = (4, 7, 10)
 CONSUMERS, RECORDS, REQUESTS = 16, 200, 3
 

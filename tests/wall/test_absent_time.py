@@ -26,6 +26,8 @@ from hub.sharing.query import Querying
 from hub.sharing.reader import Reader
 from tests.world import World, feature, grant
 
+pytestmark = pytest.mark.unmeasured
+
 SAMPLES, LEVEL, IN_A_ROW, TRIES = 400, 0.001, 2, 3
 Draw = Callable[[], UUID]
 

@@ -27,6 +27,8 @@ from tests.wall.sending import Answer, Ask, differences, send
 from tests.wall.twins import Scenario, scenarios
 from tests.world import World, feature
 
+pytestmark = pytest.mark.unmeasured
+
 NAMES = [s.name for s in scenarios(datetime.now(UTC))]
 INCIDENT = DATASETS["incidents"]
 Answers = dict[str, list[list[Answer]]]

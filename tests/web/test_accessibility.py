@@ -23,6 +23,8 @@ from tests.web.watching import Watched, map_drawn
 from tests.world import grant, mou_data
 from tests.written import yaml_of
 
+pytestmark = pytest.mark.unmeasured
+
 # Not pages: what pages are made of, and files.
 VERSION = "/agreements/{mou}/versions/{version}"
 TRACE = "/audit/records/{dataset}/{id}"

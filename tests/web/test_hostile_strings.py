@@ -25,6 +25,8 @@ from tests.web.served import Served
 from tests.web.watching import Watched, map_drawn
 from tests.world import feature, grant
 
+pytestmark = pytest.mark.unmeasured
+
 NAMES = printable(200)
 SHARPEST = (
     "image",

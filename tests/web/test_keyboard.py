@@ -11,6 +11,8 @@ from tests.web.fixtures import Open
 from tests.web.keys import FOCUS, NO_MOUSE, Keys
 from tests.web.scene import WHOLE, Scene
 
+pytestmark = pytest.mark.unmeasured
+
 CASE = "2026-0417"
 SHARED = "By hand"
 
