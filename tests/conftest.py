@@ -3,7 +3,9 @@
 import fcntl
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -84,14 +86,22 @@ def _make_template(cluster: localdb.Cluster, folder: Path) -> None:
     engine = sa.create_engine(cluster.url(), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         names = set(connection.scalars(sa.text("select datname from pg_database")))
-        for old in sorted(n for n in names if _stale(n, name)):
-            connection.exec_driver_sql(f'drop database if exists "{old}" with (force)')
+        stale = sorted(n for n in names if _stale(n, name))
+        threading.Thread(target=_drop, args=(cluster, stale), daemon=True).start()  # hundreds, after a whole run: nobody waits for them
         if f"{name}_done" not in names:
             for part in (name, f"{name}_keys"):
                 connection.exec_driver_sql(f'drop database if exists "{part}" with (force)')
             prepare(Settings(state_dir=folder), Addresses(sa.make_url(cluster.url(name)), sa.make_url(cluster.url(f"{name}_keys"))))
             connection.exec_driver_sql(f"create database {name}_done")
     engine.dispose()
+
+
+def _drop(cluster: localdb.Cluster, names: list[str]) -> None:
+    """What another process drops at the same time, or what is left when the tests end, is no matter."""
+    engine = sa.create_engine(cluster.url(), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with suppress(sa.exc.DBAPIError), engine.connect() as connection:
+        for name in names:
+            connection.exec_driver_sql(f'drop database if exists "{name}" with (force)')
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -132,6 +133,11 @@ class World:
         from hub.audit.log import Search
 
         return [entry.body for entry in reversed(self.services.log.find(Search(limit=10_000, **conditions)))]
+
+    @cached_property
+    def administrator(self) -> sa.Engine:
+        """The superuser's, with a connection that stays: for what is asked very often."""
+        return sa.create_engine(self.addresses.main, pool_size=1)
 
     @contextmanager
     def superuser(self) -> Iterator[sa.Connection]:

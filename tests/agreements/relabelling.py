@@ -23,7 +23,7 @@ DEAD = f"select count(*) from hub.incidents i where i.released - {_LIVE} <> '{{}
 
 
 def count(world: World, statement: str) -> int:
-    with world.superuser() as connection:
+    with world.administrator.begin() as connection:
         return int(connection.scalar(sa.text(statement.replace(":", r"\:"))) or 0)
 
 
