@@ -40,7 +40,7 @@ def serve(world: World, **settings: Any) -> Iterator[Served]:
     """Serves until the block ends. `settings` override those of the world."""
     listening = socket.create_server(("127.0.0.1", 0))
     base = f"http://localhost:{listening.getsockname()[1]}"
-    own = Settings(**{**world.settings.model_dump(), "base_url": base, "sign_in_links": True, **settings})
+    own = Settings(**{**world.settings.model_dump(exclude_unset=True), "base_url": base, "sign_in_links": True, **settings})
     called, database = assemble(own, world.addresses, clock=world.clock)
     app = application(called, database.dispose)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
