@@ -22,7 +22,7 @@ from tests.imports.files import BY_HASH, BY_ID, csv, digest_of, repr_digest, row
 from tests.imports.sending import IMPORTS, faults
 
 # Each as often as it stands here.
-KILLS = (*[kill_server] * 4, *[kill_keyd] * 2, *[kill_backend] * 3, kill_postmaster, stop_immediately)
+KILLS = (*[kill_server] * 5, kill_keyd, *[kill_backend] * 3, kill_postmaster, stop_immediately)
 PIECE = 1 << 15
 PATIENCE_S = 120
 
