@@ -143,8 +143,8 @@ def test_broken_off_at_any_step_everything_opens_and_the_next_run_ends_it(
 ) -> None:
     steps: dict[str, Callable[[], Any]] = {"rotate": rotation.rotate, "rewrap": lambda: _all(rotation)}
     for name, step in steps.items():
+        blobs = sealed(new_process(), 3)
         for at in range(1, 100):
-            blobs = sealed(new_process(), 3)
             if name == "rewrap":
                 rotation.rotate()
             try:
@@ -159,6 +159,7 @@ def test_broken_off_at_any_step_everything_opens_and_the_next_run_ends_it(
             assert not [k for k in rotation.status() if not k.newest]
             if whole:
                 break
+        assert whole, "it was broken off at every place"
         assert at > 3, "it was broken off at several places"
 
 
