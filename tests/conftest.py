@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from coverage import Coverage
 pytest.register_assert_rewrite("tests.imports.sending", "tests.api.asking")
 
 from hub import db, localdb  # noqa: E402
+from hub.crypto import providers  # noqa: E402
 from hub.settings import Settings  # noqa: E402
 from hub.setup import Addresses, prepare  # noqa: E402
 from tests.commands import Run, in_process  # noqa: E402
@@ -45,6 +47,14 @@ def _measuring(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if measuring:
         measuring.start()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stretched_once() -> Iterator[None]:
+    """Each hub opens the root key twice, by the same passphrase, which is slow to stretch on purpose."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(providers, "_file_cipher", cache(providers._file_cipher))
+        yield
 
 
 @pytest.fixture(scope="session")
