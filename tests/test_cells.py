@@ -14,8 +14,6 @@ from hub.geo import ROWS_2K, TIERS, Box, Cell, CellRange, Point, cell, columns, 
 from tests.policy import oracle
 from tests.world import World
 
-pytestmark = pytest.mark.unmeasured
-
 GRIDS = tuple(TIERS)
 Bounds = tuple[Fraction, Fraction, Fraction, Fraction]  # west, south, east, north
 Ranges = Callable[[Box], list[CellRange]]

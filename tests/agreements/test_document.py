@@ -12,8 +12,6 @@ from hub.datasets import DATASETS
 from hub.policy import words
 from hub.policy.mou import Mou, read_mou
 
-pytestmark = pytest.mark.unmeasured
-
 NAMES = {"police": "Harbour Police", "health": "Riverside Health"}
 
 

@@ -17,8 +17,6 @@ from hub.audit.log import Entry, Log, Search
 from hub.geo import Box
 from tests.world import World
 
-pytestmark = pytest.mark.unmeasured
-
 BEGAN = datetime(2024, 1, 1, tzinfo=UTC)
 COUNT = 900
 CITIES = {"north": (-79.4, 43.6), "south": (-1.6, 53.7), "dateline": (179.9, -17.0)}

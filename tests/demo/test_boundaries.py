@@ -13,8 +13,6 @@ from hub.demo.boundaries import AREAS, POLICIES, area_file, area_files, assigned
 from hub.demo.sources import SOURCES, TORONTO, WEST_YORKSHIRE
 from hub.geo import Cell, Point, cell
 
-pytestmark = pytest.mark.unmeasured
-
 BOUNDARIES = POLICIES / "boundaries"
 
 

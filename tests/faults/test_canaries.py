@@ -20,7 +20,7 @@ from tests.faults.needles import find, find_in, keys_of, of_bytes, of_text, open
 from tests.faults.scene import CLEAR, Scene, play
 from tests.faults.stand import stand
 
-pytestmark = [pytest.mark.db, pytest.mark.unmeasured]
+pytestmark = pytest.mark.db
 SEAL = re.compile(rb"[0-9a-f]{64}\d+\|\d{15,17}\|\d{15,17}\|")  # hub/sharing/context.py
 PART_OF_SEAL = re.compile(rb"hub\.enter\(1, '+[0-9a-f]{8}")
 

@@ -5,7 +5,7 @@ import pytest
 from tests.imports.kills import campaign, position_apart, small_batches
 from tests.imports.kills import soak as soak  # for tests/soak
 
-pytestmark = [pytest.mark.db, pytest.mark.unmeasured]
+pytestmark = pytest.mark.db
 SEED = 20261122
 
 

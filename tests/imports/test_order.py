@@ -9,7 +9,7 @@ from tests.imports.sending import faults_of, path_of, rows, run, verdicts
 from tests.imports.test_put_delete import delete
 from tests.world import World
 
-pytestmark = [pytest.mark.db, pytest.mark.unmeasured]
+pytestmark = pytest.mark.db
 BATCH = 2_000
 
 

@@ -32,7 +32,7 @@ from tests.imports.sending import (
 from tests.imports.test_put_delete import delete, make, put, receipt
 from tests.world import World, feature
 
-pytestmark = [pytest.mark.db, pytest.mark.unmeasured]
+pytestmark = pytest.mark.db
 
 
 def at_once(*works: Callable[[], Any]) -> list[Any]:

@@ -9,8 +9,6 @@ from tests.imports.sending import run
 from tests.mapping.test_real_files import CASES, DATA, Case
 from tests.world import World
 
-pytestmark = pytest.mark.unmeasured
-
 # Of 604 rows with a place and a Crime ID: csv.DictReader, set() of the ids.
 OWN_IDS = {"uk_city_of_london_street_2018-10.csv": 601}
 SMALL = [case for case in CASES if case.rows < 4_000]

@@ -10,7 +10,7 @@ from tests.imports.files import BY_HASH, BY_ID, HEADER, csv, features, mapping, 
 from tests.imports.sending import IMPORTS, counts, faults_of, opened, part, path_of, rows, run, told, verdicts
 from tests.world import World, feature
 
-pytestmark = [pytest.mark.db, pytest.mark.unmeasured]
+pytestmark = pytest.mark.db
 
 
 @pytest.fixture(scope="module")

@@ -125,6 +125,7 @@ def test_several_formats_are_tried_and_must_agree() -> None:
     assert kept(timed("19/07/2017 13:45", formats, zone="UTC")).occurred_at == utc(2017, 7, 19, 13, 45)
     assert kept(timed("07/19/2017 13:45", formats, zone="UTC")).occurred_at == utc(2017, 7, 19, 13, 45)
     assert kept(timed("07/07/2017 13:45", formats, zone="UTC")).occurred_at == utc(2017, 7, 7, 13, 45)
+    assert reasons(timed("2017-07-19", formats, zone="UTC")) == [(LABEL, f"is not a time as {' or '.join(formats)} says")]
     reason = "fits more than one of the formats, and they don't agree on the time"
     assert reasons(timed("07/08/2017 13:45", formats, zone="UTC")) == [(LABEL, reason)]
 

@@ -33,6 +33,7 @@ BAD_LINES: dict[str, tuple[str, int | None, str]] = {
     "roles: {provider: [], consumer: [reads]}": ("roles.provider", 10, "at least 1"),
     "objectives: safety": ("objectives", 10, "must be a list"),
     REFUSE.format("", ", fields: [occurred_at]"): ("refuse[0].fields", 10, "refuse the whole record"),
+    "refuse: everything": ("refuse", 10, "must be a list"),
     REFUSE.format("", ", fields: [weather]"): ("refuse[0].fields", 10, "no field 'weather'"),
     REFUSE.format("id: response, ", ""): ("grants", 11, "the same id"),
     TEST.format(purpose="research", record=RECORD, expect="hidden"): ("tests[0].expect", None, "to be hidden; it is shown"),

@@ -7,15 +7,12 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.browser import authenticator
 from tests.web.fixtures import Open
 from tests.web.scene import WHOLE, Scene
 from tests.web.watching import map_drawn
-
-pytestmark = pytest.mark.unmeasured
 
 CASE = "2026-0417"
 SHARED = "Around the market"
