@@ -19,7 +19,7 @@ from hub.agreements.in_force import Agreements
 from hub.agreements.lifecycle import Lifecycle, Render
 from hub.agreements.party_keys import PartyKeys
 from hub.agreements.recalls import Recalls
-from hub.api import agreements, audit, collections, duties, health, imports, maps, oauth, openapi, problems, publish
+from hub.api import agreements, audit, collections, duties, health, imports, maps, oauth, openapi, problems, publish, shreds
 from hub.api.services import Services, Shared
 from hub.audit.failures import Failures
 from hub.audit.leaf import By
@@ -42,11 +42,13 @@ from hub.policy.mou import Mou
 from hub.policy.purposes import read_purposes
 from hub.settings import Settings, read_settings
 from hub.setup import Addresses, addresses_of, keyd_socket
+from hub.sharing.holds import Holds
 from hub.sharing.imports import Imports
 from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.query import Querying
 from hub.sharing.replies import Replies
 from hub.sharing.shared_maps import SharedMaps
+from hub.sharing.shredding import Shredding
 from hub.sharing.trace import Tracing
 from hub.web import pages as web
 
@@ -93,7 +95,8 @@ def assemble(
         publishing = Publishing(name, dataset, database.writer, keys, clock, uuid4)
         querying = Querying(name, dataset, database.reader, keys, database.secrets.context, settings.seal_ttl_s)
         imported = Imports(publishing, database.writer, keys, clock, uuid4)
-        shared[name] = Shared(name, dataset, publishing, querying, imported, Tracing(name, dataset, database.auditor))
+        tracing = Tracing(name, dataset, database.auditor)
+        shared[name] = Shared(name, dataset, publishing, querying, imported, tracing, Shredding(publishing), Holds(publishing))
     audience = f"{settings.base_url}/"
     called = Services(
         settings=settings,
@@ -177,7 +180,7 @@ def application(called: Services, close: Callable[[], None], chores: Callable[[]
     app.state.services = called
     app.add_middleware(problems.Defects)
     app.add_middleware(RequestLog)
-    for module in (health, oauth, collections, maps, publish, imports, agreements, duties, audit, openapi):
+    for module in (health, oauth, collections, maps, publish, imports, shreds, agreements, duties, audit, openapi):
         app.include_router(module.router())
     for router in web.routers():
         app.include_router(router)
@@ -195,7 +198,21 @@ def create(settings: Settings, addresses: Addresses) -> FastAPI:
     called, database = assemble(settings, addresses)
     for setting in risky_settings(database.reader):
         _log.error("not durable", setting=setting, why="an acknowledged record could be lost in a crash of this database server")
-    return application(called, database.dispose, lambda: called.lifecycle.activation.resume(called.clock()))
+    return application(called, database.dispose, lambda: housekeeping(called, database))
+
+
+def housekeeping(called: Services, database: Database) -> None:
+    """Goes on with activations, and destroys what is not to be kept any longer."""
+    called.lifecycle.activation.resume(called.clock())
+    for shared in called.datasets.values():
+        while shared.shredding.due(lambda number: _provider(database.writer, number)):
+            pass
+
+
+def _provider(engine: sa.Engine, number: int) -> Publisher:
+    """An organisation, for what the hub does in its name."""
+    found = next(o for o in organisations.all_of(engine) if o.id == number)
+    return Publisher(found.id, found.uid, found.slug, By(), found.area)
 
 
 def serving() -> FastAPI:

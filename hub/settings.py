@@ -74,6 +74,15 @@ class Settings(BaseSettings):
             description="How many classes of sealed fields, record by record, one client may have opened within an hour.",
         ),
     ] = 1_000_000
+    keys_backups_kept_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=3_650,
+            description="For how many days copies of the keys database are kept that were not registered (snapshots, archived "
+            "WAL). A record counts as destroyed completely only after that.",
+        ),
+    ] = 30
     root_key_passphrase: Annotated[
         SecretStr | None,
         Field(description="Opens the root key file. Only the key process needs it. Unset: read from `root.passphrase` in its folder."),

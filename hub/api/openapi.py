@@ -127,6 +127,7 @@ def _dataset_paths(name: str, dataset: type[Record], max_limit: int) -> dict[str
         **_map_paths(name, dataset),
         **deliveries_path(name, record_id),
         **_import_paths(name),
+        **_shred_paths(name),
     }
 
 
@@ -188,6 +189,31 @@ def _import_paths(name: str) -> dict[str, Any]:
     }
 
 
+def _shred_paths(name: str) -> dict[str, Any]:
+    """Destroying records, and legal holds (hub/api/shreds.py)."""
+    here, holds = f"/collections/{name}/shreds", f"/collections/{name}/holds"
+    once = [header("Idempotency-Key", "Carried out once: the same key and request get the same answer.")]
+    hold_id = parameter("id", "The hold's id", UUID_TEXT, where="path")
+    order_id = parameter("id", "The order's id", {"type": "integer"}, where="path")
+
+    def of(statuses: tuple[int, ...], does: str, summary: str, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+        return secured(operation(f"{does}_{name}", summary, JSON, (400, 401, 403, 503, *statuses)), "publish", parameters)
+
+    write = (404, 409, 413, 415, 422)
+    return {
+        here: {
+            "get": of((200,), "shreds", "Your orders to destroy records, newest first", []),
+            "post": of((200, 202, *write), "shred", "Destroy records of one's own for good", once) | request_body(JSON),
+        },
+        f"{here}/{{id}}": {"get": of((200, 404), "shred_state", "How far the destruction is", [order_id])},
+        holds: {
+            "get": of((200,), "holds", "Your legal holds", []),
+            "post": of((201, *write), "hold", "Place a legal hold", once) | request_body(JSON),
+        },
+        f"{holds}/{{id}}": {"delete": of((200, *write), "hold_release", "Release a legal hold", [hold_id, *once])},
+    }
+
+
 def _token() -> dict[str, Any]:
     members = {name: {"type": "string"} for name in ("grant_type", "client_assertion_type", "client_assertion", "scope", "purpose", "case")}
     form = {"schema": {"type": "object", "properties": members, "required": list(members)[:3]}}
@@ -223,8 +249,8 @@ def _items_parameters(dataset: type[Record], max_limit: int) -> list[dict[str, A
 def _audit_parameters() -> list[dict[str, Any]]:
     text = {"type": "string"}
     kinds = (
-        "query, export, publish, withdraw, import, token, sign-in, sign-out, person, refusal, mou, mou-loaded, party-key, audit,"
-        " unauthenticated."
+        "query, export, publish, withdraw, shred, hold, retention, import, token, sign-in, sign-out, person, refusal, mou, mou-loaded,"
+        " party-key, audit, unauthenticated."
     )
     return [
         parameter("datetime", "A time, or from/until with `..` for an open end (RFC 3339).", text),

@@ -54,7 +54,7 @@ async def writing(request: Request) -> Writing:
 async def publish(request: Request) -> Response:
     """Takes a Feature or FeatureCollection; all of it lands, or nothing."""
     write = await writing(request)
-    body = await _body(request, write, MEDIA_TYPES)
+    body = await body_of(request, write, MEDIA_TYPES)
 
     def run(finish: Finish | None) -> Published:
         records = read_features(body, write.shared.dataset, write.called.settings.max_features)
@@ -67,11 +67,11 @@ async def replace(request: Request) -> Response:
     """Takes the whole of a record of one's own, as a Feature, in place of the revision that If-Match names."""
     write = await writing(request)
     revisions = expected_revisions(request)
-    body = await _body(request, write, MEDIA_TYPES)
+    body = await body_of(request, write, MEDIA_TYPES)
 
     def run(finish: Finish | None) -> Published:
         (record,) = read_features(body, write.shared.dataset, 1)
-        with _absence_logged(write, "publish"):
+        with absence_logged(write, "publish"):
             return write.shared.publishing.replace(write.publisher, record_id(request.path_params["id"]), record, revisions, finish)
 
     return await answered(request, write, body, run, _reply)
@@ -84,10 +84,10 @@ async def withdraw(request: Request) -> Response:
     kind = request.query_params.get("recall", GOING[0])
     if kind not in GOING:
         raise InvalidRequest(f"recall is {' or '.join(GOING)}.", field="recall")
-    body = await _body(request, write, (), ("recall",))
+    body = await body_of(request, write, (), ("recall",))
 
     def run(finish: Finish | None) -> Published:
-        with _absence_logged(write, "withdraw"):
+        with absence_logged(write, "withdraw"):
             return write.shared.publishing.withdraw(write.publisher, record_id(request.path_params["id"]), revisions, finish, kind)
 
     return await answered(request, write, body, run, _reply)
@@ -143,7 +143,7 @@ def expected_revisions(request: Request) -> frozenset[int] | None:
 
 
 @contextmanager
-def _absence_logged(write: Writing, kind: str) -> Iterator[None]:
+def absence_logged(write: Writing, kind: str) -> Iterator[None]:
     """A record that isn't there and one of another organisation: one answer, one kind of leaf, in the hub's own log."""
     try:
         yield
@@ -169,7 +169,12 @@ def _receipt(published: Published) -> dict[str, object]:
     }
 
 
-async def _body(request: Request, write: Writing, media_types: Sequence[str], parameters: tuple[str, ...] = ()) -> bytes:
+async def body_of(request: Request, write: Writing, media_types: Sequence[str], parameters: tuple[str, ...] = ()) -> bytes:
+    """The body, of one of these types (none: of any), of a request with these parameters alone.
+
+    Raises:
+        InvalidRequest, WrongMediaType, TooLarge
+    """
     only(request, parameters)
     check_encoding(request)
     given = request.headers.get("content-type", "")

@@ -28,12 +28,14 @@ from hub.identity.token_key import TokenKey
 from hub.identity.tokens import AccessToken, Verifier
 from hub.records import Record
 from hub.settings import Settings
+from hub.sharing.holds import Holds
 from hub.sharing.imports import Imports
 from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.query import Querying
 from hub.sharing.reader import Reader
 from hub.sharing.replies import Replies
 from hub.sharing.shared_maps import SharedMaps
+from hub.sharing.shredding import Shredding
 from hub.sharing.trace import Tracing
 
 SESSION_COOKIE = "__Host-session"  # RFC 6265bis §4.1.3.2: Secure, Path=/, no Domain
@@ -51,6 +53,8 @@ class Shared:
     querying: Querying
     imports: Imports
     tracing: Tracing
+    shredding: Shredding
+    holds: Holds
 
 
 @dataclass(frozen=True)

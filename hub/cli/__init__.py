@@ -15,7 +15,7 @@ from hub import __version__, demo, geo
 from hub.api.parameters import bbox
 from hub.audit.leaf import By, Event, event_id, revision_count
 from hub.audit.log import Log, Search
-from hub.cli import duty, imports, keys, mapping, mou, party_key, person, root_key
+from hub.cli import duty, imports, keys, mapping, mou, party_key, person, retention, root_key, shred
 from hub.cli.opened import opened
 from hub.cli.out import console, table
 from hub.cli.publish import publish
@@ -47,7 +47,10 @@ for name, group in (
     ("imports", imports.commands),
     ("mapping", mapping.commands),
     ("person", person.commands),
+    ("retention", retention.commands),
     ("root-key", root_key.commands),
+    ("shred", shred.commands),
+    ("hold", shred.holds),
 ):
     app.add_typer(group, name=name)
 Port = Annotated[int, typer.Option(min=1, max=65_535)]

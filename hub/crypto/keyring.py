@@ -30,7 +30,7 @@ from hub.crypto.envelope import (
     unwrap_dek,
     wrap_dek,
 )
-from hub.crypto.keys import HUB, Opening, Sealing, Shredded
+from hub.crypto.keys import HUB, NotCovered, Opening, Sealing, Shredded
 from hub.crypto.providers import RootKey
 from hub.db import passing_faults
 from hub.errors import Refused, Tampered, Unavailable
@@ -42,6 +42,7 @@ AUDIT_CLASS: Final = 32767
 NOTE_CLASS, NOTE_FIELD, NOTE_BUCKET = SEALED_CLASSES["case"], 0, "default"  # the catalogue numbers fields from 1
 ROTATIONS: Final = 5
 _ROTATED: Final = ("HB010", "23503")  # there is a newer KEK; this one is destroyed
+_SHREDDED: Final = "HB011"
 _MONTHS: Final = UUID("6e2f6a0c-6a55-4f0e-9a53-0f4b1d0c7c11")
 
 _CURRENT_KEKS = text("""
@@ -49,10 +50,13 @@ _CURRENT_KEKS = text("""
     FROM unnest(CAST(:owners AS uuid[]), CAST(:classes AS int[]), CAST(:buckets AS text[]))
          AS want(owner, class, bucket)
     JOIN keys.kek k USING (owner, class, bucket)
+    WHERE k.destroyed_at IS NULL
     ORDER BY k.owner, k.class, k.bucket, k.epoch DESC""")
 _KEKS_BY_ID = text("""
-    SELECT kek_id, owner, class, bucket, epoch, wrapped FROM keys.kek WHERE kek_id = ANY(CAST(:ids AS int[]))""")
-_ANY_KEK = text("SELECT kek_id, owner, class, bucket, epoch, wrapped FROM keys.kek ORDER BY kek_id LIMIT 1")
+    SELECT kek_id, owner, class, bucket, epoch, wrapped FROM keys.kek
+    WHERE kek_id = ANY(CAST(:ids AS int[])) AND destroyed_at IS NULL""")
+_ANY_KEK = text("SELECT kek_id, owner, class, bucket, epoch, wrapped FROM keys.kek WHERE destroyed_at IS NULL ORDER BY kek_id LIMIT 1")
+_LEFT_KEKS = text("SELECT kek_id FROM keys.kek WHERE destroyed_at IS NULL")
 _ADD_KEK = text("""
     INSERT INTO keys.kek (owner, class, bucket, epoch, wrapped)
     VALUES (CAST(:owner AS uuid), :class, :bucket, :epoch, :wrapped)
@@ -68,7 +72,9 @@ _DEKS = text("""
     SELECT want.n, d.kek_id, d.row
     FROM unnest(CAST(:records AS uuid[]), CAST(:classes AS int[]), CAST(:revs AS int[]))
          WITH ORDINALITY AS want(record, class, rev, n)
-    JOIN keys.dek d USING (record, class, rev)""")
+    JOIN keys.dek d USING (record, class, rev)
+    JOIN keys.kek k USING (kek_id)
+    WHERE k.destroyed_at IS NULL""")
 
 
 class Dek(NamedTuple):
@@ -142,7 +148,10 @@ class Keyring:
             try:
                 return self._store(rows), keys
             except DBAPIError as error:
-                if getattr(error.orig, "pgcode", None) not in _ROTATED:
+                code = getattr(error.orig, "pgcode", None)
+                if code == _SHREDDED:
+                    raise Shredded({record for _, record, *_ in wanted}) from None
+                if code not in _ROTATED:
                     raise
                 self._current.clear()
         raise Unavailable("The keys are being rotated; try again shortly.")
@@ -246,7 +255,7 @@ class Keyring:
         for place, dek in enumerate(wanted):
             kek_id, row = rows[place]
             kek, context = self._keks.get(kek_id), dek.context()
-            if kek is None:  # a foreign key points at it, so it was destroyed between the two queries
+            if kek is None:  # it was destroyed between the two queries
                 raise Shredded({dek.record})
             keys.append((unwrap_dek(kek, row, context), context))
         return keys
@@ -274,6 +283,30 @@ class Keyring:
         group = _group(row)
         return self._root.unwrap(bytes(row.wrapped), kek_aad(group.owner.bytes, group.cls, group.bucket, row.epoch))
 
+    def kek(self, kek_id: int) -> Kek:
+        """Raises Shredded when it is destroyed."""
+        self._load_keks({kek_id})
+        if kek_id not in self._keks:
+            raise Shredded(())
+        return self._keks[kek_id]
+
+    def kek_of(self, owner: UUID, cls: int, bucket: str) -> Kek:
+        """The newest of a group, made if there is none."""
+        group = _Group(owner, cls, bucket)
+        return self._keks_of({group})[group]
+
+    def forget(self, kek_ids: Iterable[int]) -> None:
+        """Lets go of KEKs that are destroyed."""
+        gone = set(kek_ids)
+        for kek_id in gone:
+            self._keks.pop(kek_id, None)
+        self._current = {group: kek for group, kek in self._current.items() if kek.kek_id not in gone}
+
+    def forget_destroyed(self) -> None:
+        """Lets go of KEKs that somebody else destroyed: a rotation that came to its end."""
+        held = set(self._keks)
+        self.forget(held - {row.kek_id for row in self._read(_LEFT_KEKS)})
+
     def _ensure(self, groups: set[_Group]) -> Sequence[_Row]:
         """The newest KEK of each group, made if there is none; of two processes that make one, one wins for both."""
         rows = self._newest(groups)
@@ -282,7 +315,10 @@ class Keyring:
             return rows
         with self._transaction() as transaction:
             transaction.execute(_ADD_KEK, [self._new_kek(group) for group in sorted(missing)])
-        return self._newest(groups)
+        rows = self._newest(groups)
+        if ended := groups - {_group(row) for row in rows}:
+            raise NotCovered(f"The retention bucket {min(ended).bucket} has ended; nothing is sealed in it any more.")
+        return rows
 
     def _newest(self, groups: set[_Group]) -> Sequence[_Row]:
         named = list(groups)

@@ -24,17 +24,18 @@ MAX_WRAPS: Final = 1 << 31
 """NIST SP 800-38D allows 2^32 random nonces under one key; half of it leaves room."""
 _NEWEST = "not exists (select from keys.kek n where (n.owner, n.class, n.bucket) = (k.owner, k.class, k.bucket) and n.epoch > k.epoch)"
 _STATUS = text(f"""
-    select k.kek_id, k.owner, k.class, k.bucket, k.epoch, k.created_at, {_NEWEST} as newest,
+    select k.kek_id, k.owner, k.class, k.bucket, k.epoch, k.created_at, k.destroyed_at, {_NEWEST} and k.destroyed_at is null as newest,
            (select count(*) from keys.dek d where d.kek_id = k.kek_id) as deks
     from keys.kek k order by k.owner, k.class, k.bucket, k.epoch""")
 _ROTATED = text(f"""
     select k.owner, k.class, k.bucket, k.epoch from keys.kek k
-    where {_NEWEST} and k.class <> {MAC_CLASS} and (cast(:owner as uuid) is null or k.owner = cast(:owner as uuid))
-      and (cast(:cls as int) is null or k.class = :cls) order by k.kek_id for update""")
+    where {_NEWEST} and k.destroyed_at is null and k.class <> {MAC_CLASS}
+      and (cast(:owner as uuid) is null or k.owner = cast(:owner as uuid)) and (cast(:cls as int) is null or k.class = :cls)
+    order by k.kek_id for update""")
 _ADD = text("""
     insert into keys.kek (owner, class, bucket, epoch, wrapped) values (cast(:owner as uuid), :cls, :bucket, :epoch, :wrapped)
     on conflict do nothing""")
-_FORMER = text(f"select k.* from keys.kek k where not {_NEWEST} order by k.kek_id")
+_FORMER = text(f"select k.* from keys.kek k where not {_NEWEST} and k.destroyed_at is null order by k.kek_id")
 _SUCCESSOR = text(f"select k.* from keys.kek k where {_NEWEST} and (k.owner, k.class, k.bucket) = (cast(:owner as uuid), :cls, :bucket)")
 _DEKS = text("select record, class, rev, row from keys.dek where kek_id = :kek_id order by record, class, rev limit :most for update")
 _REWRAP = text("""
@@ -43,14 +44,14 @@ _REWRAP = text("""
          (select cast(:rows as bytea) as rows offset 0) as sent
     where (d.record, d.class, d.rev) = (u.record, u.class, u.rev)""")
 _DESTROY = text("delete from keys.kek k where k.kek_id = :kek_id and not exists (select from keys.dek d where d.kek_id = k.kek_id)")
-_ALL = text("select * from keys.kek order by kek_id for update")
+_ALL = text("select * from keys.kek where destroyed_at is null order by kek_id for update")
 _NEW_WRAP = text("update keys.kek set wrapped = :wrapped where kek_id = :kek_id")
 _Row = Row[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class KekStatus:
-    """One KEK: of whom, for what, how many DEKs it wraps. `newest`: DEKs are wrapped with it now."""
+    """One KEK: of whom, for what, how many DEKs it wraps. `newest`: DEKs are wrapped with it now; none opens since `destroyed_at`."""
 
     kek_id: int
     owner: UUID
@@ -60,6 +61,7 @@ class KekStatus:
     created_at: datetime
     newest: bool
     deks: int
+    destroyed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class Rotation:
         with passing_faults(), self._engine.begin() as connection:
             rows = connection.execute(_STATUS).all()
         return [
-            KekStatus(r.kek_id, UUID(str(r.owner)), getattr(r, "class"), r.bucket, r.epoch, r.created_at, r.newest, r.deks) for r in rows
+            KekStatus(r.kek_id, UUID(str(r.owner)), getattr(r, "class"), r.bucket, r.epoch, r.created_at, r.newest, r.deks, r.destroyed_at)
+            for r in rows
         ]
 
     def rotate(self, owner: UUID | None = None, cls: int | None = None) -> int:
@@ -130,26 +133,30 @@ class Rotation:
     def _rewrap(self, connection: Connection, former: _Row, deks: Sequence[_Row]) -> None:
         group = {"owner": str(former.owner), "cls": getattr(former, "class"), "bucket": former.bucket}
         successor = connection.execute(_SUCCESSOR, group).one()
-        old, new, owner = self._kek(former), self._kek(successor), UUID(str(former.owner)).bytes
-        nonces = self._random(NONCE_BYTES * len(deks))
-        rows = []
-        for n, d in enumerate(deks):
-            context = Context(owner, UUID(str(d.record)).bytes, getattr(d, "class"), d.rev)
-            try:
-                rows.append(rewrap_dek(old, new, bytes(d.row), nonces[NONCE_BYTES * n : NONCE_BYTES * (n + 1)], context))
-            except Tampered as error:
-                raise Tampered(f"{error.detail} It is of record {d.record}, class {context.cls}, revision {d.rev}.") from None
-        values = {
-            "kek_id": new.kek_id,
-            "records": array(d.record for d in deks),
-            "classes": array(getattr(d, "class") for d in deks),
-            "revs": array(d.rev for d in deks),
-            "rows": b"".join(rows),
-        }
-        connection.execute(_REWRAP, values)
+        rewrap_rows(connection, self._kek(former), self._kek(successor), UUID(str(former.owner)), deks, self._random)
 
     def _kek(self, row: _Row) -> Kek:
         return Kek(row.kek_id, self._root.unwrap(bytes(row.wrapped), _aad(row)))
+
+
+def rewrap_rows(connection: Connection, old: Kek, new: Kek, owner: UUID, deks: Sequence[_Row], random: Callable[[int], bytes]) -> None:
+    """Wraps DEKs of `owner` (rows with record, class, rev and row) with another KEK, in the caller's transaction. Raises Tampered."""
+    nonces = random(NONCE_BYTES * len(deks))
+    rows = []
+    for n, d in enumerate(deks):
+        context = Context(owner.bytes, UUID(str(d.record)).bytes, getattr(d, "class"), d.rev)
+        try:
+            rows.append(rewrap_dek(old, new, bytes(d.row), nonces[NONCE_BYTES * n : NONCE_BYTES * (n + 1)], context))
+        except Tampered as error:
+            raise Tampered(f"{error.detail} It is of record {d.record}, class {context.cls}, revision {d.rev}.") from None
+    values = {
+        "kek_id": new.kek_id,
+        "records": array(d.record for d in deks),
+        "classes": array(getattr(d, "class") for d in deks),
+        "revs": array(d.rev for d in deks),
+        "rows": b"".join(rows),
+    }
+    connection.execute(_REWRAP, values)
 
 
 def _aad(row: _Row) -> bytes:

@@ -28,7 +28,10 @@ begin
   left join {SCHEMA}.organisations o on o.uid = u.owner
   where not exists (select from {SCHEMA}.{name} i where i.id = u.id and i.rev = u.rev and i.revision_no = u.number and i.provider = o.id)
     and not exists (select from {SCHEMA}.{name}_history h where h.id = u.id and h.rev = u.rev and h.revision_no = u.number
-                    and h.provider = o.id);
+                    and h.provider = o.id)
+    -- One that was shredded since the event is known: what is asked for was read before, or its keys are gone.
+    and not exists (select from {SCHEMA}.{name}_shredded s where s.id = u.id and s.rev = u.rev and s.revision_no = u.number
+                    and s.provider = o.id);
 end $$;
 revoke execute on function {SCHEMA}.{name}_covered from public;
 grant execute on function {SCHEMA}.{name}_covered to {KEYD};

@@ -251,6 +251,11 @@ class Imports:
         found: dict[str, Any] | None = orjson.loads(self.keys.open_note(publisher.proof, publisher.uid, job.id, job.sealed_order))
         return found
 
+    def kept_months(self, publisher: Publisher) -> int | None:
+        """For how many months the publisher's records are kept; None: without end."""
+        with transaction(self.engine) as tx:
+            return self.publishing.admit(tx, publisher)
+
     def digest_mac(self, publisher: Publisher, digest: str) -> bytes:
         """What is kept of a file's digest: of a short file it could be guessed by trying."""
         return self.keys.macs("import-digest", publisher.uid, [digest.encode()])[0]

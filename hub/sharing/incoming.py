@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -85,12 +85,13 @@ def _plain(value: Any) -> Any:
 
 @dataclass(slots=True)
 class Revision:
-    """A revision on its way into the store. `blobs`: field number → ciphertext, once it is sealed."""
+    """A revision on its way into the store. `blobs`: field number → ciphertext, once it is sealed; `kept_until`: its retention bucket."""
 
     id: UUID
     rev: int
     record: Incoming
     content_mac: bytes
+    kept_until: date | None = None
     blobs: Mapping[int, bytes] = field(default_factory=dict)
     text: str = ""  # the id as PostgreSQL writes it
 
@@ -123,6 +124,7 @@ def columns(dataset: type[Record], provider: int, revisions: Sequence[Revision])
         Binary(b"".join(r.content_mac for r in revisions)),
         _array([r.record.cell[0] for r in revisions], str),
         _array([r.record.cell[1] for r in revisions], str),
+        _array([r.kept_until for r in revisions], date.isoformat),
         *(_array([r.record.clear[f.name] for r in revisions], _WRITTEN[f.kind]) for f in clear_fields(dataset)),
         Binary(b"".join(ciphertext)),
         *places,

@@ -20,17 +20,17 @@ from sqlalchemy import Engine
 from hub.audit.leaf import By, Event, Leaf, Share, event_id
 from hub.audit.log import append
 from hub.audit.tree import root
-from hub.crypto.keys import NO_PROOF, Keys, Proof, Sealing
+from hub.crypto.keys import NO_PROOF, Keys, Proof, Sealing, Shredded
 from hub.db import Transaction, transaction
 from hub.errors import Conflict, InvalidRecord, NotAuthenticated, NotShared, PreconditionFailed, Problem
 from hub.geo import Box
-from hub.records import Record
+from hub.records import WINDOW_FIELD, Record
 from hub.sharing.incoming import Incoming, Revision, columns, incoming, macs_of
 from hub.sharing.recalled import CONTENT_MAC
+from hub.sharing.retention import bucket_of, kept_until, over, problem, refuse
 from hub.sharing.stored import store_parameters
 
 RETRIES = 5
-BUCKET = "default"  # retention bucket, until MOUs carry retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,30 +189,30 @@ class Publishing:
             try:
                 if attempt == 0:
                     with transaction(self.engine) as tx:
-                        self.admit(tx, publisher)
+                        months = self.admit(tx, publisher)
                         known = self._known(tx, publisher, batch)
                     # The connection is given back first: sealing takes longer than all that is asked of it.
-                    plan = self._plan(publisher, batch, macs, known, check)
+                    plan = self._plan(publisher, batch, macs, known, months, check)
                 ready()
                 with transaction(self.engine) as tx:
-                    self.admit(tx, publisher, "begin; ")
+                    months = self.admit(tx, publisher, "begin; ")
                     if attempt:
                         self._lock(tx, publisher, batch)
-                        plan = self._plan(publisher, batch, macs, self._known(tx, publisher, batch), check)
+                        plan = self._plan(publisher, batch, macs, self._known(tx, publisher, batch), months, check)
                     return self._commit(tx, publisher, batch, plan, asked, finish)
             except psycopg2.errors.UniqueViolation:
                 continue  # somebody created the same external id meanwhile: now it is an update
-            except (psycopg2.errors.SerializationFailure, psycopg2.errors.DeadlockDetected):
-                continue
+            except (psycopg2.errors.SerializationFailure, psycopg2.errors.DeadlockDetected, Shredded):
+                continue  # shredded: the record went meanwhile, so this is a new one
         raise Conflict("These records are being changed by another request; try again.")
 
     def outcomes(self, publisher: Publisher, batch: Sequence[Incoming]) -> list[str]:
         """What would become of `batch`; nothing is stored."""
         macs = self._macs(publisher, batch)
         with transaction(self.engine) as tx:
-            self.admit(tx, publisher)
+            months = self.admit(tx, publisher)
             known = self._known(tx, publisher, batch)
-        return [outcome for outcome, _ in self._planned(known, batch, macs)[1]]
+        return [outcome for outcome, _ in self._planned(known, batch, macs, months)[1]]
 
     def _macs(self, publisher: Publisher, batch: Sequence[Incoming]) -> list[bytes]:
         def macs(label: str, data: list[bytes]) -> list[bytes]:
@@ -236,10 +236,15 @@ class Publishing:
     def _lock(self, tx: Transaction, publisher: Publisher, batch: Sequence[Incoming]) -> None:
         tx.rows(f"select hub.{self.name}_lock(%s, %s)", (publisher.number, _names(batch)))
 
-    def admit(self, tx: Transaction, publisher: Publisher, begin: str = "") -> None:
-        ((active,),) = tx.rows(f"{begin}select active from hub.admit(%s)", (publisher.by.client,))
+    def admit(self, tx: Transaction, publisher: Publisher, begin: str = "") -> int | None:
+        """For how many months the publisher's records are kept; None: without end."""
+        months = "(select r.months from hub.retention r where r.provider = %s and r.dataset = %s)"
+        arguments = (publisher.number, self.dataset.number, publisher.by.client)
+        ((active, found),) = tx.rows(f"{begin}select active, {months} from hub.admit(%s)", arguments)
         if not active:
             raise NotAuthenticated("This client has been disabled.")
+        kept: int | None = found
+        return kept
 
     def _plan(
         self,
@@ -247,16 +252,19 @@ class Publishing:
         batch: Sequence[Incoming],
         macs: Sequence[bytes],
         known: dict[str, _Known],
+        months: int | None,
         check: Callable[[Mapping[str, _Known]], None],
     ) -> _Plan:
         check(known)
-        waves, rows = self._planned(known, batch, macs)
+        if months is not None:
+            self._refuse_late(batch, months)
+        waves, rows = self._planned(known, batch, macs, months)
         for wave in waves:
             self._seal(publisher, wave)
         return _Plan(waves, rows)
 
     def _planned(
-        self, known: dict[str, _Known], batch: Sequence[Incoming], macs: Sequence[bytes]
+        self, known: dict[str, _Known], batch: Sequence[Incoming], macs: Sequence[bytes], months: int | None
     ) -> tuple[list[list[Revision]], list[tuple[str, _Known]]]:
         waves: list[list[Revision]] = []
         changed: dict[str, int] = {}
@@ -271,12 +279,18 @@ class Publishing:
             wave = changed[name] = changed.get(name, -1) + 1
             if wave == len(waves):
                 waves.append([])
-            waves[wave].append(Revision(new.id, new.rev, record, mac))
+            waves[wave].append(Revision(new.id, new.rev, record, mac, kept_until(record.clear[WINDOW_FIELD], months)))
             rows.append(("created" if new.rev == 1 else "updated", new))
         return waves, rows
 
+    def _refuse_late(self, batch: Sequence[Incoming], months: int) -> None:
+        now = self.clock()
+        late = (n for n, record in enumerate(batch) if over(record.clear[WINDOW_FIELD], months, now))
+        refuse([problem(f"features[{n}].properties.{WINDOW_FIELD}", months) for n in late])
+
     def _seal(self, publisher: Publisher, wave: Sequence[Revision]) -> None:
-        sealings = [Sealing(publisher.uid, r.id, r.rev, self.dataset.schema_no, BUCKET, r.record.sealed) for r in wave]
+        schema = self.dataset.schema_no
+        sealings = [Sealing(publisher.uid, r.id, r.rev, schema, bucket_of(r.kept_until), r.record.sealed) for r in wave]
         for revision, blobs in zip(wave, self.keys.seal_batch(sealings), strict=True):
             revision.blobs = blobs
 

@@ -18,7 +18,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from hub.audit.log import PolicyChanged
-from hub.crypto.keys import Keys
+from hub.crypto.keys import Keys, Shredded
 from hub.db import Transaction, transaction
 from hub.errors import Forbidden, InvalidRequest, NotAuthenticated, NotShared
 from hub.geo import CellRange
@@ -146,8 +146,8 @@ class Querying:
         for _ in range(RETRIES - 1):
             try:
                 return attempt()
-            except PolicyChanged:
-                continue
+            except (PolicyChanged, Shredded):
+                continue  # shredded between the log and the key: asked once more it is absent
         return attempt()
 
     def _page(self, reader: Reader, query: Query) -> Page:

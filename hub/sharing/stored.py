@@ -11,6 +11,7 @@ from hub.sharing.counting import counts_sql
 from hub.sharing.covered import covered_sql
 from hub.sharing.labels import SQL_TYPES, alike_sql, label_sql, labels_of, rule_columns, rules_sql, tested_sql
 from hub.sharing.recalled import CONTENT_MAC, FIELD_MAC, owes_sql, recall_sql
+from hub.sharing.shredded import shred_sql
 from hub.tables import CELL_COLUMNS, SCHEMA, clear_fields, sealed_column, sealed_fields
 
 WRITING = ("known", "known_id", "lock", "store", "withdraw", "receipts")
@@ -34,6 +35,7 @@ def dataset_sql(name: str, dataset: type[Record]) -> str:
             _receipts_sql(name),
             _revisions_sql(name),
             _trace_sql(name, dataset),
+            shred_sql(name, dataset),
             _index_sql(name),
             _rights_sql(name, dataset),
             covered_sql(name),
@@ -84,6 +86,7 @@ def store_parameters(dataset: type[Record]) -> list[tuple[str, str]]:
     where each field's begins in it (from 1) and its length.
     """
     fixed = [("provider", "int"), ("id", "uuid[]"), ("rev", "int[]"), ("macs", "bytea"), ("cell_row", "int[]"), ("cell_column", "int[]")]
+    fixed += [("kept_until", "date[]")]
     clear = [(f.name, f"{SQL_TYPES[f.kind]}[]") for f in clear_fields(dataset)]
     sealed = [(f"{sealed_column(f)}_{part}", "int[]") for f in sealed_fields(dataset) for part in ("at", "length")]
     return [*fixed, *clear, ("ciphertext", "bytea"), *sealed]
@@ -95,7 +98,7 @@ def _values(dataset: type[Record]) -> list[str]:
 
 def _kept(dataset: type[Record]) -> list[str]:
     """The columns that the history keeps of a revision, besides id and rev."""
-    return ["revision_no", "provider", "content_mac", "k2", *CELL_COLUMNS.values(), *_values(dataset), "published_at"]
+    return ["revision_no", "provider", "content_mac", "k2", *CELL_COLUMNS.values(), *_values(dataset), "published_at", "kept_until"]
 
 
 def _store_sql(name: str, dataset: type[Record]) -> str:
@@ -154,7 +157,7 @@ begin
     select b.alike, l.labels from (select distinct on (alike) * from b) b cross join lateral (select {labels}) l(labels))
   insert into {SCHEMA}.{name} as t (id, rev, {", ".join(kept)}, released)
   select b.id, b.rev, nextval('{SCHEMA}.revision_no'), p_provider, b.content_mac, {SCHEMA}.cell_code(b.cell_row, b.cell_column),
-         {", ".join(f"b.{v}" for v in [*CELL_COLUMNS.values(), *values])}, now(), b.labels
+         {", ".join(f"b.{v}" for v in [*CELL_COLUMNS.values(), *values])}, now(), b.kept_until, b.labels
   from (select b.*, k.labels from b join k using (alike) order by b.n) b
   on conflict (id) do update set {update} where t.rev = excluded.rev - 1 and t.provider = excluded.provider
   returning t.id, t.revision_no;
@@ -241,7 +244,8 @@ create function {SCHEMA}.{name}_revisions(p_id uuid, p_owner text) returns setof
 language sql stable {DEFINER} as $$
   select r.revision_no from (select id, provider, revision_no from {SCHEMA}.{name}
                              union all select id, provider, revision_no from {SCHEMA}.{name}_history
-                             union all select id, provider, revision_no from {SCHEMA}.{name}_withdrawn) r
+                             union all select id, provider, revision_no from {SCHEMA}.{name}_withdrawn
+                             union all select id, provider, revision_no from {SCHEMA}.{name}_shredded) r
   join {SCHEMA}.organisations o on o.id = r.provider where r.id = p_id and (p_owner is null or o.slug = p_owner)
 $$;
 """

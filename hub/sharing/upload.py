@@ -18,10 +18,12 @@ from hub.errors import Conflict, InvalidFile, InvalidRequest, Problem
 from hub.mapping.reading import Reading
 from hub.mapping.rows import Row, State
 from hub.mapping.spec import read_mapping
+from hub.records import WINDOW_FIELD
 from hub.sharing.equals import Equals
 from hub.sharing.imports import LETTERS, Counts, Imports, Job, check_going_on
 from hub.sharing.incoming import Incoming, incoming
 from hub.sharing.publish import Published, Publisher, swapped
+from hub.sharing.retention import over, problem
 
 BATCH = 2_000
 AHEAD = 2
@@ -58,6 +60,7 @@ class Upload:
         if offset:
             for key in imports.equals_of(job.id):
                 self._equals.next(key)
+        self._months = imports.kept_months(publisher)
         self._received, self._whole, self._digest = offset, None if offset else sha256(), digest
         self._counts, self._position = job.counts, job.position
         self._rows: list[Row] = []
@@ -154,9 +157,9 @@ class Upload:
                 digest = next(digests)
                 equals.append(digest[:8])
                 name = f"{digest[:16].hex()}-{self._equals.next(digest[:8])}"
-            if row.record is not None and self._publisher.area is not None:
+            if row.record is not None:
                 more, doubts = self._placed(row)
-                problems, flags = problems + more, flags + doubts
+                problems, flags = problems + more + self._late(row), flags + doubts
             kept = None if problems or row.record is None else incoming(row.record, name)
             records.append(kept)
             said = [("errors", p) for p in problems] if kept is None else [("flags", p) for p in flags]
@@ -168,11 +171,19 @@ class Upload:
     def _placed(self, row: Row) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
         area, place = self._publisher.area, self._imports.dataset.named("place")[0].name
         lon, lat = getattr(row.record, place)
+        if area is None:
+            return (), ()
         if swapped(area, lon, lat):
             return (Problem(place, "looks swapped: it lies in your area only as (latitude, longitude)"),), ()
-        if area is not None and not area.holds(lon, lat):
+        if not area.holds(lon, lat):
             return (), (Problem(place, "lies outside your organisation's area"),)
         return (), ()
+
+    def _late(self, row: Row) -> tuple[Problem, ...]:
+        """That a record would be kept no longer on the day when it comes."""
+        months, now = self._months, self._imports.clock()
+        late = months is not None and over(getattr(row.record, WINDOW_FIELD), months, now)
+        return (problem(WINDOW_FIELD, months),) if late and months is not None else ()
 
     def _commit(self, batch: _Batch, previous: "Future[None] | None") -> None:
         accepted = [record for record in batch.records if record is not None]

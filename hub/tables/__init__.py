@@ -1,6 +1,6 @@
 """Every table of the hub and of its keys, one module for each part of the house: the metadata that Alembic reads."""
 
-from hub.tables import agreements, audit, identity, keys, records, sharing
+from hub.tables import agreements, audit, identity, keys, records, retention, sharing
 from hub.tables.base import SCHEMA, keys_metadata, metadata
 from hub.tables.records import CELL_COLUMNS, CLEAR_TYPES, clear_fields, sealed_column, sealed_fields, tables_of
 
@@ -16,6 +16,7 @@ __all__ = [
     "keys_metadata",
     "metadata",
     "records",
+    "retention",
     "sealed_column",
     "sealed_fields",
     "sharing",

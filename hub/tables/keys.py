@@ -1,4 +1,6 @@
-"""The database of keys: key-encryption keys, the wrapped data keys of records, and the leaves that were signed before keys were lent."""
+"""The database of keys: key-encryption keys, the wrapped data keys of records, what was shredded, what was backed up, and the leaves that
+were signed before keys were lent.
+"""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -15,6 +17,8 @@ kek = sa.Table(
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("wrapped", sa.LargeBinary, nullable=False),
     now_column("created_at"),
+    sa.Column("destroyed_at", sa.DateTime(timezone=True)),  # then `wrapped` is empty; the row goes when no DEK names it
+    sa.CheckConstraint("destroyed_at is null or octet_length(wrapped) = 0", name="kek_destroyed"),
     sa.UniqueConstraint("owner", "class", "bucket", "epoch"),
 )
 dek = sa.Table(
@@ -28,6 +32,21 @@ dek = sa.Table(
     sa.CheckConstraint('octet_length("row") = 98', name="dek_row"),
 )
 sa.Index("dek_kek", dek.c.kek_id)
+shredded = sa.Table(  # records whose DEKs were deleted: none is taken for them again, nor brought back by a restored backup
+    "shredded",
+    keys_metadata,
+    sa.Column("record", pg.UUID, primary_key=True),
+    now_column("at"),
+)
+backups = sa.Table(  # copies of this database that the operator made, until they are destroyed
+    "backups",
+    keys_metadata,
+    sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+    now_column("made_at"),
+    sa.Column("sha256", sa.LargeBinary, nullable=False),
+    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("destroyed_at", sa.DateTime(timezone=True)),
+)
 signed = sa.Table(
     "signed",
     keys_metadata,

@@ -1,8 +1,9 @@
 """Dataset → PostGIS tables.
 
-A dataset `incidents` has three tables: `incidents` (current revisions, what the released view shows), `incidents_history`
-(former ones) and `incidents_withdrawn` (a tombstone for each withdrawal: no values). Columns follow the marks: a clear field is a
-column of its name, a sealed one `<name>_sealed`, the place three cell centres and a sealed exact point.
+A dataset `incidents` has four tables: `incidents` (current revisions, what the released view shows), `incidents_history` (former ones),
+`incidents_withdrawn` (a tombstone for each withdrawal: no values) and `incidents_shredded` (what proves that revisions were here, once they
+are destroyed: no values either). Columns follow the marks: a clear field is a column of its name, a sealed one `<name>_sealed`, the place
+three cell centres and a sealed exact point.
 """
 
 from functools import cache
@@ -14,6 +15,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from hub.records import Field, Record
 from hub.tables.base import SCHEMA, metadata, now_column, organisations
+from hub.tables.retention import shreds
 
 CLEAR_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
     "text": sa.Text(),
@@ -61,7 +63,7 @@ def _revision_columns(dataset: type[Record]) -> list["sa.Column[Any]"]:
 
 
 def tables_of(name: str, dataset: type[Record]) -> tuple[sa.Table, sa.Table, sa.Table]:
-    """The current, history and withdrawn tables of a dataset, made on first use."""
+    """The current, history and withdrawn tables of a dataset; they and the shredded one are made on first use."""
     if f"{SCHEMA}.{name}" in metadata.tables:
         found = [metadata.tables[f"{SCHEMA}.{name}{part}"] for part in ("", "_history", "_withdrawn")]
         return found[0], found[1], found[2]
@@ -72,17 +74,21 @@ def tables_of(name: str, dataset: type[Record]) -> tuple[sa.Table, sa.Table, sa.
         sa.Column("rev", sa.Integer, nullable=False),
         *_revision_columns(dataset),
         sa.Column("released", pg.ARRAY(sa.Integer), nullable=False),
+        sa.Column("kept_until", sa.Date),  # its retention ends with this day's beginning (UTC); null: it has no end
         sa.UniqueConstraint("provider", "external_id"),
     )
     sa.Index(f"{name}_k2_id", current.c.k2, current.c.id)
     sa.Index(f"{name}_occurred_at", current.c.occurred_at)
+    sa.Index(f"{name}_kept_until", current.c.kept_until, postgresql_where=current.c.kept_until.is_not(None))
     history = sa.Table(
         f"{name}_history",
         metadata,
         sa.Column("id", pg.UUID, primary_key=True),
         sa.Column("rev", sa.Integer, primary_key=True),
         *_revision_columns(dataset),
+        sa.Column("kept_until", sa.Date),
     )
+    sa.Index(f"{name}_history_kept_until", history.c.kept_until, postgresql_where=history.c.kept_until.is_not(None))
     withdrawn = sa.Table(
         f"{name}_withdrawn",
         metadata,
@@ -95,4 +101,15 @@ def tables_of(name: str, dataset: type[Record]) -> tuple[sa.Table, sa.Table, sa.
         now_column("withdrawn_at"),
     )
     sa.Index(f"{name}_withdrawn_external_id", withdrawn.c.provider, withdrawn.c.external_id)
+    shredded = sa.Table(
+        f"{name}_shredded",
+        metadata,
+        sa.Column("id", pg.UUID, primary_key=True),
+        sa.Column("rev", sa.Integer, primary_key=True),
+        sa.Column("revision_no", sa.BigInteger, nullable=False, unique=True),
+        sa.Column("provider", sa.Integer, nullable=False),
+        sa.Column("digest", sa.LargeBinary),  # of its ciphertexts, as its publication's leaf has it; null of a tombstone
+        sa.Column("shred", sa.BigInteger, sa.ForeignKey(shreds.c.id), nullable=False),
+    )
+    sa.Index(f"{name}_shredded_shred", shredded.c.shred)
     return current, history, withdrawn

@@ -18,6 +18,9 @@ KINDS = {
     "export": "Records exported",
     "publish": "Records published",
     "withdraw": "Records withdrawn",
+    "shred": "Records destroyed",
+    "hold": "Legal holds",
+    "retention": "Retention rules",
     "import": "Imports",
     "refusal": "Refused requests",
     "audit": "Log read",
@@ -148,6 +151,9 @@ def what(leaf: Leaf) -> str:
     if kind in ("publish", "withdraw"):
         verb = "published" if kind == "publish" else "withdrew"
         return f"{verb} {_records(leaf, revision_count(leaf))}{part}"
+    if kind == "shred":
+        ended = " whose retention had ended" if asked.get("because") == "retention" else ""
+        return f"destroyed {_records(leaf, asked.get('records', 0))}{ended} for good{part}"
     return _other(kind, asked)
 
 
@@ -180,6 +186,11 @@ def _other(kind: str, asked: Leaf) -> str:
     if kind == "unauthenticated":
         counts = asked.get("counts", {})
         return f"{sum(counts.values()):,} failed in one minute: {', '.join(f'{n} {name}' for name, n in sorted(counts.items()))}"
+    if kind == "hold":
+        return "released a legal hold" if asked.get("released") else "placed a legal hold"
+    if kind == "retention":
+        months = asked.get("months")
+        return f"set the retention of records to {months} months" if months else "took the retention rule of records away"
     if kind == "audit" and asked.get("as") == "trace":
         return "asked who gets a record"
     if kind == "audit":

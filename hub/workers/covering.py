@@ -71,6 +71,17 @@ def _check_event(body: Mapping[str, Any], name: str, holder: Holder) -> None:
         raise NotCovered("The event is of another organisation, purpose or case than the token.")
 
 
+def names_all(leaves: Sequence[str], name: str, numbers: Iterable[int]) -> bool:
+    """Whether the leaves of one event say that these revisions of a dataset are destroyed."""
+    named = BitMap64()
+    for body in map(orjson.loads, leaves):
+        if (body["type"], body["decision"], body.get("dataset")) != ("shred", "permit", name):
+            return False
+        if "revisions" in body.get("shown", {}):
+            named |= revisions_in(body["shown"]["revisions"])
+    return all(number in named for number in numbers)
+
+
 def classes_shown(dataset: type[Record], fields: Mapping[str, str]) -> set[int]:
     """The sealed classes that a leaf's treatments need opened; `fields` is name → treatments, comma-separated."""
     found = set()

@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 
 from hub.crypto import messages
+from hub.crypto.destruction import Destruction
 from hub.crypto.keyring import Keyring
 from hub.crypto.leaf_signer import LeafSigner
 from hub.crypto.messages import Failed, Malformed, Reply
@@ -30,11 +31,12 @@ from hub.identity.tokens import Verifier
 from hub.settings import Settings
 from hub.setup import Addresses, keyd_folder, keyd_socket, open_root_key
 from hub.workers.copying import copy
+from hub.workers.destroying import Destroying
 from hub.workers.kept import listens
 from hub.workers.lending import Lending
 from hub.workers.limits import Limits
 
-COPY_S: Final = 0.2
+CHORES_S: Final = 0.2
 MAX_CONNECTIONS: Final = 512
 _PEER = struct.Struct("3i")  # pid, uid, gid
 _log = structlog.get_logger("hub.keyd")
@@ -133,6 +135,8 @@ class Keyd:
             self.signer = LeafSigner(self.keyring.signing_seed(), self.database.keys)
             verifier = Verifier(settings.base_url, f"{settings.base_url}/", read_public(folder / "token.pub"))
             self.limits = Limits(settings.opened_per_hour)
+            destruction = Destruction(self.keyring, self.database.keys)
+            self.destroying = Destroying(self.keyring, destruction, self.database.main, DATASETS, clock, settings.keys_backups_kept_days)
             lending = Lending(self.keyring, self.signer, self.database.main, DATASETS, verifier, self.limits, clock)
             self._server = KeyServer(keyd_socket(settings), lending, _users(settings))
         except BaseException:
@@ -142,7 +146,7 @@ class Keyd:
 
     def start(self) -> None:
         """Serves in threads of its own."""
-        for target in (self._server.serve, self._copy):
+        for target in (self._server.serve, self._chores):
             threading.Thread(target=target, name="keyd", daemon=True).start()
 
     def close(self) -> None:
@@ -150,15 +154,19 @@ class Keyd:
         self._server.close()
         self.database.dispose()
 
-    def _copy(self) -> None:
-        while not self._stopped.wait(COPY_S):
-            try:
-                copy(self.signer, self.database.main)
-            except HubError as error:
-                _log.error("signatures wait to be copied", error=error.detail)
-            except Exception:
-                if not self._stopped.is_set():
-                    _log.exception("signatures wait to be copied")
+    def _chores(self) -> None:
+        while not self._stopped.wait(CHORES_S):
+            for what, chore in (("copy signatures", self._copy), ("destroy keys", self.destroying.run)):
+                try:
+                    chore()
+                except HubError as error:
+                    _log.error("waits", what=what, error=error.detail)
+                except Exception:
+                    if not self._stopped.is_set():
+                        _log.exception("waits", what=what)
+
+    def _copy(self) -> int:
+        return copy(self.signer, self.database.main)
 
 
 def run(settings: Settings, addresses: Addresses, until: Callable[[], object] | None = None) -> None:

@@ -75,11 +75,13 @@ class Client:
         self._token, self._until = "", 0.0
         self.secrets: list[str] = []  # every assertion and token of this client
 
-    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Mapping[str, str], bytes] | None:
+    def ask(
+        self, method: str, path: str, body: Any = None, media: str = "application/geo+json"
+    ) -> tuple[int, Mapping[str, str], bytes] | None:
         """(status, headers, body) of an answer that arrived whole."""
         if time.monotonic() > self._until and (refused := self._renew()) is not True:
             return refused
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/geo+json"}
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": media}
         return self._send(method, path, body if body is None or isinstance(body, bytes) else json.dumps(body).encode(), headers)
 
     def _renew(self) -> Any:

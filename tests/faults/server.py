@@ -46,7 +46,9 @@ def _serve(settings: Settings, addresses: Addresses, port: int, log: Path, sabot
     uvicorn.run(app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", access_log=False, log_config=None, server_header=False)
 
 
-def _hold_keys(settings: Settings, addresses: Addresses, log: Path) -> None:
+def _hold_keys(settings: Settings, addresses: Addresses, log: Path, sabotage: Callable[[], None] | None) -> None:
+    if sabotage is not None:
+        sabotage()
     _write_to(log, settings)
     keyd.run(settings, addresses)
 
@@ -59,10 +61,11 @@ def _write_to(log: Path, settings: Settings) -> None:
 
 
 class KeyProcess:
-    """One key process at a time, started as often as it is killed."""
+    """One key process at a time, started as often as it is killed. `sabotage`, run in it first, is for tests that must fail."""
 
     def __init__(self, settings: Settings, addresses: Addresses, log: Path) -> None:
         self.settings, self.addresses, self.log = settings, addresses, log
+        self.sabotage: Callable[[], None] | None = None
         self._process: BaseProcess | None = None
 
     @property
@@ -75,7 +78,7 @@ class KeyProcess:
 
     def start(self) -> None:
         """Returns when it listens."""
-        self._process = _processes.Process(target=_hold_keys, args=(self.settings, self.addresses, self.log), daemon=True)
+        self._process = _processes.Process(target=_hold_keys, args=(self.settings, self.addresses, self.log, self.sabotage), daemon=True)
         self._process.start()
         until = time.monotonic() + PATIENCE_S
         while not listens(keyd_socket(self.settings)):
