@@ -89,6 +89,15 @@ def _change(method: str, path: str, _op: Operation, scenario: Scenario, ids: Map
                 yield Ask(method, path.replace("{id}", wanted), POSTER, params=(("recall", "erasure"),), headers=(("If-Match", tag),))
 
 
+def _destroy(method: str, path: str, op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
+    """Who would destroy or hold another provider's record learns nothing of whether it is there."""
+    mine = [ids[pair[0]["properties"]["external_id"]] for pair in scenario.pairs[:2]]
+    for client in (None, POSTER, scenario.reader):
+        for wanted in [*mine, "6f0f4a44-0000-4000-8000-000000000000"]:
+            body = {"record": wanted, "reference": "x"} if "hold" in op["operationId"] else {"records": [wanted]}
+            yield Ask(method, path.replace("{id}", wanted), client, json=body if method == "POST" else None)
+
+
 def _import(method: str, path: str, _op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
     """An import knows its own organisation's records alone; an id that names a record names no import."""
     mine = ids[scenario.pairs[0][0]["properties"]["external_id"]]
@@ -204,6 +213,7 @@ GENERATORS: dict[str, Callable[..., Asks]] = {
     **dict.fromkeys(
         [f"{name}_incidents" for name in ("imports", "import", "import_state", "import_part", "import_cancel", "import_verdicts")], _import
     ),
+    **dict.fromkeys([f"{name}_incidents" for name in ("shreds", "shred", "shred_state", "holds", "hold", "hold_release")], _destroy),
     **dict.fromkeys(["item_incidents", "explain_incidents"], _item),
     "items_incidents": _page,
     "trace_incidents": _trace,

@@ -30,6 +30,9 @@ TABLES = {
         ("passkeys", "DELETE"),
         *((table, right) for table in ("recovery_codes", "challenges", "attempts") for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
         *(("shared_maps", right) for right in ("SELECT", "INSERT", "DELETE")),
+        *(("retention", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
+        *(("holds", right) for right in ("SELECT", "INSERT", "UPDATE")),  # of `released_at` alone
+        ("shreds", "SELECT"),
     },
     "hub_auditor": {("audit_leaves", "SELECT"), ("leaf_signatures", "SELECT"), ("organisations", "SELECT")},
     "hub_agreements": {
@@ -68,7 +71,7 @@ FUNCTIONS = {
         "admit",
         "policy_snapshot",
         "organisation_names",
-        *(f"{name}_{what}" for name in DATASETS for what in WRITING),
+        *(f"{name}_{what}" for name in DATASETS for what in (*WRITING, "held", "shred", "due", "before", "keep")),
     },
     "hub_auditor": {
         "audit_append",
@@ -79,12 +82,18 @@ FUNCTIONS = {
         *(f"{name}_{what}" for name in DATASETS for what in ("revisions", "trace")),
     },
     "hub_agreements": {"audit_append", *(f"{name}_relabel" for name in DATASETS)},
-    "hub_keyd": {"organisation_names", *(f"{name}_covered" for name in DATASETS)},
+    "hub_keyd": {
+        "organisation_names",
+        "shred_done",
+        "shreds_complete",
+        *(f"{name}_{what}" for name in DATASETS for what in ("covered", "shred_order", "living")),
+    },
     "hub_keys": set(),
 }
 KEYS_TABLES = {
-    *((table, right) for table in ("kek", "signed") for right in ("SELECT", "INSERT")),
-    *(("kek", right) for right in ("UPDATE", "DELETE")),  # of `wrapped` alone; of those that wrap nothing
+    *((table, right) for table in ("kek", "signed", "shredded", "backups") for right in ("SELECT", "INSERT")),
+    *(("kek", right) for right in ("UPDATE", "DELETE")),  # of `wrapped` and `destroyed_at`; of those that wrap nothing
+    ("backups", "UPDATE"),
     *(("dek", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
 }
 
