@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from hub.api.openapi_parts import GEOJSON
 from hub.api.parameters import only, page_query, record_id
+from hub.api.receipts import receipt
 from hub.api.services import READ, Shared, authorise, reader_of, refusals_logged, services
 from hub.audit.leaf import instant
 
@@ -103,7 +104,7 @@ def items(request: Request) -> Response:
     if page.next:
         links.append(_link("next", _with(here, [*asked, ("cursor", page.next)]), GEOJSON, "The next page"))
     head = orjson.dumps({"type": "FeatureCollection", "timeStamp": instant(page.at), "numberReturned": len(page.features), "links": links})
-    return Response(head[:-1] + b',"features":[' + ",".join(page.features).encode() + b"]}", 200, NO_STORE, GEOJSON)
+    return Response(head[:-1] + b',"features":[' + ",".join(page.features).encode() + b"]}", 200, NO_STORE | receipt(page.signed), GEOJSON)
 
 
 def _with(address: str, parameters: Sequence[tuple[str, str]]) -> str:
@@ -117,13 +118,13 @@ def item(request: Request) -> Response:
     token, by = authorise(request, "query")
     only(request, ())
     with refusals_logged(called, token, by):
-        feature = shared.querying.item(reader_of(token, by), record_id(request.path_params["id"]))
+        one = shared.querying.item(reader_of(token, by), record_id(request.path_params["id"]))
     here = f"{called.settings.base_url}/collections/{shared.name}"
     links = [
         _link("self", f"{here}/items/{request.path_params['id']}", GEOJSON, "This record"),
         _link("collection", here, "application/json", "Its collection"),
     ]
-    return Response(feature[:-1].encode() + b',"links":' + orjson.dumps(links) + b"}", 200, NO_STORE, GEOJSON)
+    return Response(one.json[:-1].encode() + b',"links":' + orjson.dumps(links) + b"}", 200, NO_STORE | receipt(one.signed), GEOJSON)
 
 
 def counts(request: Request) -> Response:

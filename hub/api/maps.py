@@ -5,6 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.api.parameters import map_query, only, record_id
+from hub.api.receipts import receipt
 from hub.api.services import READ, authorise, reader_of, refusals_logged, services
 
 HEADERS = {"Cache-Control": "no-store"}
@@ -28,7 +29,8 @@ def explain(request: Request) -> Response:
     token, by = authorise(request, "query")
     only(request, ())
     with refusals_logged(called, token, by):
-        return Response(shared.querying.explained(reader_of(token, by), record_id(request.path_params["id"])), 200, HEADERS, JSON)
+        one = shared.querying.explained(reader_of(token, by), record_id(request.path_params["id"]))
+    return Response(one.json, 200, HEADERS | receipt(one.signed), JSON)
 
 
 def router() -> APIRouter:

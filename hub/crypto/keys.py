@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from hub.errors import HubError, NotShared
@@ -78,6 +78,19 @@ class Proof:
 NO_PROOF: Final = Proof()
 
 
+class Signed(NamedTuple):
+    """A leaf as the key process signed it (hub/crypto/leaf_signer.py): its place in the chain, the public key (32 bytes), the signature
+    (64). The chain covers every leaf that was signed before.
+    """
+
+    n: int
+    event: UUID
+    leaf_hash: bytes
+    chain: bytes
+    key: bytes
+    signature: bytes
+
+
 class Keys(Protocol):
     """Every method raises Unavailable when the keys can't be reached, and Tampered for what doesn't verify."""
 
@@ -87,8 +100,9 @@ class Keys(Protocol):
     def seal_batch(self, items: Sequence[Sealing]) -> list[dict[int, bytes]]:
         """Per item its field number → ciphertext. The keys are durable on return; the record may be committed after."""
 
-    def open_batch(self, proof: Proof, event: UUID, dataset: int, items: Sequence[Opening]) -> list[bytes]:
-        """Plaintexts in the order of `items`, which are revisions of one dataset that the committed `event` shows to who has `proof`.
+    def open_batch(self, proof: Proof, event: UUID, dataset: int, items: Sequence[Opening]) -> tuple[list[bytes], Signed | None]:
+        """Plaintexts in the order of `items`, which are revisions of one dataset that the committed `event` shows to who has `proof`; and
+        the event's last leaf, signed. Nothing is signed where nothing is to be opened.
 
         Raises:
             Shredded: a key is gone; nothing is opened.

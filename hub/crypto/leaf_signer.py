@@ -10,7 +10,7 @@ Each entry is durable in the keys database before its signature is given to anyb
 import hashlib
 from collections.abc import Sequence
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
+from hub.crypto.keys import Signed
 from hub.db import passing_faults
 
 NOTHING: Final = (0, bytes(32))
@@ -28,17 +29,6 @@ _ADD = text("""
     FROM unnest(CAST(:ns AS bigint[]), CAST(:hashes AS bytea[]), CAST(:chains AS bytea[]), CAST(:signatures AS bytea[]))
          AS u(n, leaf_hash, chain, signature)""")
 _AFTER = text("SELECT n, event, leaf_hash, chain, key, signature FROM keys.signed WHERE n > :n ORDER BY n LIMIT :most")
-
-
-class Signed(NamedTuple):
-    """One signed leaf: its place in the chain, the public key (32 bytes) and the signature (64)."""
-
-    n: int
-    event: UUID
-    leaf_hash: bytes
-    chain: bytes
-    key: bytes
-    signature: bytes
 
 
 def chained(before: bytes, n: int, leaf_hash: bytes) -> bytes:

@@ -103,6 +103,17 @@ class Bytes(Message, tag="bytes"):
     items: list[bytes]
 
 
+class Lent(Message, tag="lent"):
+    """Keys in the order in which they were asked for, and the last leaf of the event, as it is signed."""
+
+    items: list[bytes]
+    n: int
+    leaf_hash: bytes
+    chain: bytes
+    key: bytes
+    signature: bytes
+
+
 class Failed(Message, tag="failed"):
     """`slug` as in hub/errors.py; `records`: those whose keys are gone."""
 
@@ -111,7 +122,7 @@ class Failed(Message, tag="failed"):
     records: list[bytes] = []
 
 
-Reply = Ready | Sealed | Bytes | Failed
+Reply = Ready | Sealed | Bytes | Lent | Failed
 
 _encode = msgspec.msgpack.Encoder().encode
 _request = msgspec.msgpack.Decoder(Request).decode

@@ -12,13 +12,13 @@ from uuid import UUID
 
 from hub.crypto import messages
 from hub.crypto.envelope import Context, FieldKey, open_field
-from hub.crypto.keys import NotCovered, Opening, OverLimit, Proof, Sealing, Shredded
-from hub.crypto.messages import Bytes, Failed, Ready, Reply, Request, Sealed
+from hub.crypto.keys import NotCovered, Opening, OverLimit, Proof, Sealing, Shredded, Signed
+from hub.crypto.messages import Bytes, Failed, Lent, Ready, Reply, Request, Sealed
 from hub.errors import HubError, NotAuthenticated, Tampered, TooLarge, Unavailable
 
 RETRIES: Final = 5
 PAUSE_S: Final = 0.1  # a key process that is started anew is back within a second or two
-_R = TypeVar("_R", Ready, Sealed, Bytes)
+_R = TypeVar("_R", Ready, Sealed, Bytes, Lent)
 
 
 class RemoteKeys:
@@ -39,16 +39,18 @@ class RemoteKeys:
         sent = [messages.SealItem(i.owner.bytes, i.record.bytes, i.rev, i.schema, i.bucket, dict(i.fields)) for i in items]
         return self._ask(messages.Seal(sent), Sealed).items
 
-    def open_batch(self, proof: Proof, event: UUID, dataset: int, items: Sequence[Opening]) -> list[bytes]:
+    def open_batch(self, proof: Proof, event: UUID, dataset: int, items: Sequence[Opening]) -> tuple[list[bytes], Signed | None]:
         if not items:
-            return []
+            return [], None
         places: dict[tuple[UUID, UUID, int, int, int], int] = {}
         chosen = [places.setdefault((i.owner, i.record, i.rev, i.revision_no, i.cls), len(places)) for i in items]
         wanted = [messages.Wanted(owner.bytes, record.bytes, rev, number, cls) for owner, record, rev, number, cls in places]
         asked = messages.Open(proof.token, proof.cookie, event.bytes, dataset, wanted)
-        lent = [FieldKey(key) for key in self._ask(asked, Bytes).items]
+        reply = self._ask(asked, Lent)
+        lent = [FieldKey(key) for key in reply.items]
         contexts = [Context(w.owner, w.record, w.cls, w.rev) for w in wanted]
-        return [open_field(lent[n], i.blob, contexts[n], i.field, i.schema) for n, i in zip(chosen, items, strict=True)]
+        opened = [open_field(lent[n], i.blob, contexts[n], i.field, i.schema) for n, i in zip(chosen, items, strict=True)]
+        return opened, Signed(reply.n, event, reply.leaf_hash, reply.chain, reply.key, reply.signature)
 
     def macs(self, label: str, owner: UUID, data: Sequence[bytes]) -> list[bytes]:
         return self._ask(messages.Macs(label, owner.bytes, list(data)), Bytes).items if data else []

@@ -13,7 +13,7 @@ import orjson
 
 from hub.audit.leaf import Event, Share, event_id, instant
 from hub.audit.log import append
-from hub.crypto.keys import Keys, Opening, Proof
+from hub.crypto.keys import Keys, Opening, Proof, Signed
 from hub.db import Transaction
 from hub.policy import treatments
 from hub.policy.treatments import CLEAR, Treatment
@@ -136,9 +136,9 @@ class Writer:
         shown = {c: dict(_shown(policy, c)) for c in {r.clauses for r in rows} if owed(policy, c)}
         return deliveries(policy, (Given(r.provider, r.id, r.clauses) for r in rows), shown)
 
-    def features(self, policy: Policy, shape: Shape, rows: Sequence[Row], logged: Logged) -> list[str]:
+    def features(self, policy: Policy, shape: Shape, rows: Sequence[Row], logged: Logged) -> tuple[list[str], Signed | None]:
         """The features of rows whose leaves are committed, sealed fields opened where a grant releases them, with what is owed for them
-        since then.
+        since then; and the last of the leaves as the key process signed it, if it opened anything.
 
         Raises:
             Tampered: a ciphertext does not verify.
@@ -146,21 +146,21 @@ class Writer:
         ends = {(r.provider, r.clauses) for r in rows}
         tails = {(p, clauses): f'"provider":"{policy.names[p]}"}}{member(policy, clauses, logged.at)}' for p, clauses in ends}
         if not shape.sealed:
-            return [f"{r.head}{tails[r.provider, r.clauses]}}}" for r in rows]
-        opened = self._open(policy, shape, rows, logged)
-        return [self._opened(r.head, tails[r.provider, r.clauses], values) for r, values in zip(rows, opened, strict=True)]
+            return [f"{r.head}{tails[r.provider, r.clauses]}}}" for r in rows], None
+        opened, signed = self._open(policy, shape, rows, logged)
+        return [self._opened(r.head, tails[r.provider, r.clauses], values) for r, values in zip(rows, opened, strict=True)], signed
 
-    def _open(self, policy: Policy, shape: Shape, rows: Sequence[Row], logged: Logged) -> list[dict[str, str]]:
+    def _open(self, policy: Policy, shape: Shape, rows: Sequence[Row], logged: Logged) -> tuple[list[dict[str, str]], Signed | None]:
         """For each row the JSON values of its sealed fields that are released."""
         found: list[dict[str, str]] = [{} for _ in rows]
         places = [(n, i) for n, r in enumerate(rows) for i, blob in enumerate(r.ciphers) if blob is not None]
         openings = [self._opening(policy, rows[n], shape.sealed[i], rows[n].ciphers[i]) for n, i in places]
-        opened = self._keys.open_batch(logged.proof, logged.event, self._dataset.number, openings)
+        opened, signed = self._keys.open_batch(logged.proof, logged.event, self._dataset.number, openings)
         for (n, i), plain in zip(places, opened, strict=True):
             name = shape.sealed[i].name
             treatment = self._ending(policy, rows[n].clauses, name) if name in shape.ends else CLEAR
             found[n] |= {name: plain.decode()} if treatment == CLEAR else _ended(name, plain, treatment.last)
-        return found
+        return found, signed
 
     @staticmethod
     def _ending(policy: Policy, clauses: tuple[int, ...], name: str) -> Treatment:

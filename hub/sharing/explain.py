@@ -14,14 +14,14 @@ from hub.sharing.disclosure import finest
 from hub.sharing.live import LiveGrant, LiveRefusal, Policy
 
 
-def explanation(dataset: type[Record], policy: Policy, clauses: tuple[int, ...], feature: str) -> bytes:
+def explanation(dataset: type[Record], policy: Policy, clauses: tuple[int, ...], feature: str) -> str:
     """JSON: the feature, its fields in the order of the catalogue, and the MOUs they come under. `clauses` are the grants that release
     this record now, and the refusals that hold some of its fields back.
     """
     live = [policy.grants[c] for c in clauses if c in policy.grants]
     refusals = [policy.refusals[c] for c in clauses if c in policy.refusals]
     fields = [_field(name, live, refusals, str(finest(policy, clauses, name))) for name in (f.name for f in dataset.fields)]
-    return orjson.dumps({"feature": orjson.Fragment(feature), "fields": fields, "mous": _mous(policy, [*live, *refusals])})
+    return orjson.dumps({"feature": orjson.Fragment(feature), "fields": fields, "mous": _mous(policy, [*live, *refusals])}).decode()
 
 
 def _field(name: str, live: Sequence[LiveGrant], refusals: Sequence[LiveRefusal], treatment: str) -> dict[str, Any]:

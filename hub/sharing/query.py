@@ -18,7 +18,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from hub.audit.log import PolicyChanged
-from hub.crypto.keys import Keys, Shredded
+from hub.crypto.keys import Keys, Shredded, Signed
 from hub.db import Transaction, transaction
 from hub.errors import Forbidden, InvalidRequest, NotAuthenticated, NotShared
 from hub.geo import CellRange
@@ -42,11 +42,22 @@ _REFUSED = {"export": ("lets your organisation export", ""), COUNT: ("lets your 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Features as JSON texts, in the page's order; `next` is the cursor of the rest, None at the end; `at` the hub's clock."""
+    """Features as JSON texts, in the page's order; `next` is the cursor of the rest, None at the end; `at` the hub's clock; `signed` the
+    last leaf of the access as the key process signed it, where it opened anything.
+    """
 
     features: Sequence[str]
     next: str | None
     at: datetime
+    signed: Signed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """One record as JSON, and its leaf as the key process signed it, where it opened anything."""
+
+    json: str
+    signed: Signed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +128,7 @@ class Querying:
         """
         return self._again(lambda: self._counts(replace(reader, action=COUNT)))
 
-    def item(self, reader: Reader, record: UUID) -> str:
+    def item(self, reader: Reader, record: UUID) -> One:
         """One record as a feature.
 
         Raises:
@@ -125,16 +136,16 @@ class Querying:
         """
         return self._found(reader, record)[0]
 
-    def explained(self, reader: Reader, record: UUID) -> bytes:
-        """One record, and how and under which clauses each of its fields is released, as JSON (hub/sharing/explain.py).
+    def explained(self, reader: Reader, record: UUID) -> One:
+        """One record, and how and under which clauses each of its fields is released (hub/sharing/explain.py).
 
         Raises:
             NotShared: it is absent, or not shared with the reader for its purpose.
         """
-        feature, policy, grants = self._found(reader, record)
-        return explanation(self._dataset, policy, grants, feature)
+        one, policy, grants = self._found(reader, record)
+        return One(explanation(self._dataset, policy, grants, one.json), one.signed)
 
-    def _found(self, reader: Reader, record: UUID) -> tuple[str, Policy, tuple[int, ...]]:
+    def _found(self, reader: Reader, record: UUID) -> tuple[One, Policy, tuple[int, ...]]:
         began = time.monotonic()
         try:
             return self._again(lambda: self._item(reader, record))
@@ -165,11 +176,8 @@ class Querying:
             shares, given = self._writer.shares(session.policy, shown), self._writer.given(session.policy, shown)
             self._writer.log(tx, disclosure, session.policy, shares, given)
         last = cursor.Position(shown[-1].k2, UUID(shown[-1].id)) if rest else None
-        return Page(
-            self._writer.features(session.policy, session.shape, shown, _logged(session, disclosure)),
-            cursor.write(self._key, bound_to, last) if last else None,
-            session.admitted.wall,
-        )
+        features, signed = self._writer.features(session.policy, session.shape, shown, _logged(session, disclosure))
+        return Page(features, cursor.write(self._key, bound_to, last) if last else None, session.admitted.wall, signed)
 
     def _map(self, reader: Reader, query: Query) -> bytes:
         with transaction(self._engine) as tx:
@@ -190,7 +198,7 @@ class Querying:
             self._writer.log(tx, disclosure, session.policy, counting.shares(session.policy, session.grants, rows))
         return counting.answer(session.policy, session.grants, rows, session.admitted.wall)
 
-    def _item(self, reader: Reader, record: UUID) -> tuple[str, Policy, tuple[int, ...]]:
+    def _item(self, reader: Reader, record: UUID) -> tuple[One, Policy, tuple[int, ...]]:
         """One record as a feature, and the clauses that release it and hold it back."""
         with transaction(self._engine) as tx:
             session = self._admit(tx, reader)
@@ -202,8 +210,8 @@ class Querying:
             )
         if not rows:
             raise NotShared
-        (feature,) = self._writer.features(session.policy, session.shape, rows, _logged(session, disclosure))
-        return feature, session.policy, rows[0].clauses
+        (feature,), signed = self._writer.features(session.policy, session.shape, rows, _logged(session, disclosure))
+        return One(feature, signed), session.policy, rows[0].clauses
 
     def _admit(self, tx: Transaction, reader: Reader) -> _Session:
         admitted = Admission(*tx.rows("begin; select * from hub.admit(%s)", (reader.client,))[0])

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from hub.agreements.in_force import Agreement
 from hub.api.parameters import map_query
+from hub.api.receipts import receipt
 from hub.api.services import SESSION_COOKIE, reader_of, refusals_logged, token_of
 from hub.errors import NoSuchResource
 from hub.geo import TIERS
@@ -104,6 +105,7 @@ def export(request: Request, body: bytes) -> Response:
     text = snapshot(_about(visit, request, found.at), f"[{','.join(found.features)}]")
     name = f"concord-{found.at:%Y%m%d-%H%M}.html"
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Disposition": f'attachment; filename="{name}"'}
+    headers |= receipt(found.signed)
     return Response(text, 200, headers, "text/html; charset=utf-8")
 
 

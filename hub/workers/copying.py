@@ -4,7 +4,8 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from hub.crypto.leaf_signer import LeafSigner, Signed
+from hub.crypto.keys import Signed
+from hub.crypto.leaf_signer import LeafSigner
 from hub.db import Transaction, transaction
 
 AT_ONCE: Final = 1_000

@@ -17,6 +17,7 @@ from hub.crypto.leaf_signer import LeafSigner
 from hub.crypto.messages import (
     Bytes,
     Check,
+    Lent,
     Literals,
     Macs,
     Open,
@@ -108,8 +109,9 @@ class Lending:
         asked = [Asked(self._slug_of(UUID(bytes=w.owner)), w.revision_no, w.cls) for w in request.wanted]
         check(leaves, age_s, name, dataset, _holder(token, client), asked)
         self._limits.lend(client, len(request.wanted), time.monotonic())
-        self._signer.sign(event, [leaf_hash(leaf.encode()) for leaf in leaves])
-        return Bytes(self._keyring.lend([Dek(UUID(bytes=w.owner), UUID(bytes=w.record), w.cls, w.rev) for w in request.wanted]))
+        last = self._signer.sign(event, [leaf_hash(leaf.encode()) for leaf in leaves])[-1]
+        keys = self._keyring.lend([Dek(UUID(bytes=w.owner), UUID(bytes=w.record), w.cls, w.rev) for w in request.wanted])
+        return Lent(keys, last.n, last.leaf_hash, last.chain, last.key, last.signature)
 
     def _token(self, proof: Proof) -> AccessToken | None:
         """What a token says; None where a session's cookie was brought instead."""

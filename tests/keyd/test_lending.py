@@ -112,8 +112,10 @@ def signed(world: World) -> int:
 def test_what_a_committed_event_names_is_opened(shared: World, keys: RemoteKeys, stored: dict[str, Stored]) -> None:
     wanted = [stored["police-0"], stored["police-1"]]
     event = logged(shared, *(w.revision_no for w in wanted))
-    opened = keys.open_batch(Proof(token(shared)), event, Incident.number, [w.opening() for w in wanted])
+    opened, signed = keys.open_batch(Proof(token(shared)), event, Incident.number, [w.opening() for w in wanted])
     assert opened == [f'"{CANARY} police {n}"'.encode() for n in range(2)]
+    assert signed is not None
+    assert (signed.event, signed) == (event, shared.keyd.signer.after(signed.n - 1, 1)[0])
 
 
 def test_its_leaf_is_signed_before(shared: World, keys: RemoteKeys, stored: dict[str, Stored], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +233,7 @@ def test_without_a_good_proof_nothing_is_opened(shared: World, keys: RemoteKeys,
     finally:
         if proof == "expired":
             shared.clock.ahead -= timedelta(hours=1)
-    assert keys.open_batch(Proof(good), logged(shared, own.revision_no), Incident.number, [own.opening()])
+    assert keys.open_batch(Proof(good), logged(shared, own.revision_no), Incident.number, [own.opening()])[0]
 
 
 def test_a_disabled_client_opens_nothing(shared: World, keys: RemoteKeys, stored: dict[str, Stored]) -> None:
@@ -285,7 +287,7 @@ def test_a_person_opens_by_the_session_that_is_in_the_leaf(shared: World, keys: 
     own = stored["police-0"]
     one, other = (_session(shared, f"{name}@health.example") for name in ("one", "other"))
     event = logged(shared, own.revision_no, by=By("health", session=one[1], person=one[2]))
-    assert keys.open_batch(Proof(cookie=one[0]), event, Incident.number, [own.opening()])
+    assert keys.open_batch(Proof(cookie=one[0]), event, Incident.number, [own.opening()])[0]
     with pytest.raises(NotCovered):
         keys.open_batch(Proof(cookie=other[0]), event, Incident.number, [own.opening()])
     with pytest.raises(NotCovered):
@@ -321,4 +323,4 @@ def test_an_earlier_revision_opens_for_the_event_that_showed_it(shared: World, k
     own = stored["police-2"]
     event = logged(shared, own.revision_no)
     assert shared.publish("police", feature("police-2", narrative="Another text")).status_code == 200
-    assert keys.open_batch(Proof(token(shared)), event, Incident.number, [own.opening()]) == [f'"{CANARY} police 2"'.encode()]
+    assert keys.open_batch(Proof(token(shared)), event, Incident.number, [own.opening()])[0] == [f'"{CANARY} police 2"'.encode()]
