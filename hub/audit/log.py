@@ -21,7 +21,7 @@ from hub.errors import HubError, NotAuthenticated, Unavailable
 __all__ = ["Entry", "Found", "Log", "PolicyChanged", "Search", "append"]
 
 APPEND = "select hub.audit_append(%s, %s::uuid, %s, %s, %s, %s::float8[], %s::text[], %s::int[], %s::text[])"
-
+ENTRIES = "; insert into hub.leaf_entries (event, entries) values (%s::uuid, %s)"
 
 # The base64 of a bitmap holds no quote. Taking it out here spares parsing leaves that show something else.
 _BITMAPS = "select id, type, split_part(split_part(leaf, '\"revisions\":\"', 2), '\"', 1) from hub.audit_leaves where id = any(%s)"
@@ -40,9 +40,11 @@ def append(
     *,
     epoch: int | None = None,
     extent: Sequence[float] | None = None,
+    entries: bytes = b"",
     then: str = "",
 ) -> list[Leaf]:
-    """Adds an event to the log within `tx`; `then` is sent in the same message (" ; commit" saves a round trip).
+    """Adds an event to the log within `tx`; `then` is sent in the same message (" ; commit" saves a round trip). `entries`: what the root
+    in its leaf was made of (hub/audit/entries.py).
 
     Raises:
         PolicyChanged: `epoch` is given and no longer holds; nothing was added.
@@ -51,7 +53,7 @@ def append(
     made = leaves(event, shares, os.urandom(16))
     try:
         tx.rows(
-            APPEND + then,
+            APPEND + (ENTRIES if entries else "") + then,
             (
                 epoch,
                 str(event.id),
@@ -62,6 +64,7 @@ def append(
                 [leaf.owner for leaf in made],
                 [leaf.part for leaf in made],
                 [leaf.text for leaf in made],
+                *((str(event.id), psycopg2.Binary(entries)) if entries else ()),
             ),
         )
     except psycopg2.Error as error:

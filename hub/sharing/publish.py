@@ -17,6 +17,7 @@ from uuid import UUID
 import psycopg2
 from sqlalchemy import Engine
 
+from hub.audit.entries import NO_CIPHERTEXT, Entry, leaf_input, written
 from hub.audit.leaf import By, Event, Leaf, Share, event_id
 from hub.audit.log import append
 from hub.audit.tree import root
@@ -161,7 +162,8 @@ class Publishing:
                     arguments = (publisher.number, str(record_id), known.rev, kind)
                     ((number,),) = tx.rows(f"select hub.{self.name}_withdraw(%s, %s::uuid, %s, %s)", arguments)
                     event = self.event("withdraw", publisher, {"records": 1} | ({} if kind == "withdrawal" else {"recall": kind}))
-                    leaf = append(tx, event, [Share(publisher.slug, (), [number])])[0]
+                    tombstone = Entry(number, record_id, known.rev + 1, NO_CIPHERTEXT)
+                    leaf = append(tx, event, [Share(publisher.slug, (), [number])], entries=written([tombstone]))[0]
                     receipt = Receipt(external_id, record_id, known.rev + 1, number, "withdrawn")
                     return _committed(tx, Published(event.id, leaf.hash.hex(), [receipt]), finish)
             except (psycopg2.errors.SerializationFailure, psycopg2.errors.DeadlockDetected):
@@ -322,9 +324,9 @@ class Publishing:
         self, tx: Transaction, event: Event, publisher: Publisher, revisions: Sequence[Revision], numbers: Mapping[tuple[UUID, int], int]
     ) -> Leaf:
         # The root binds each revision to its ciphertext: a row rolled back later no longer fits.
-        stored = [numbers[r.id, r.rev] for r in revisions]
-        entries = [number.to_bytes(8, "big") + r.digest for number, r in zip(stored, revisions, strict=True)]
-        return append(tx, event, [Share(publisher.slug, (), stored, {"root": root(entries).hex()})])[0]
+        entries = sorted(Entry(numbers[r.id, r.rev], r.id, r.rev, r.digest) for r in revisions)  # as the bitmap gives them back
+        share = Share(publisher.slug, (), [e.number for e in entries], {"root": root([leaf_input(e) for e in entries]).hex()})
+        return append(tx, event, [share], entries=written(entries))[0]
 
 
 def _names(batch: Sequence[Incoming]) -> list[str]:

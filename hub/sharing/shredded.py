@@ -5,8 +5,9 @@ told to destroy its keys. Migrations hold it frozen.
 from hub.records import WINDOW_FIELD, Record
 from hub.released import WRITER
 from hub.sharing.covered import KEYD
+from hub.sharing.inventory import digest_sql
 from hub.sharing.recalled import owes_sql
-from hub.tables import SCHEMA, sealed_column, sealed_fields
+from hub.tables import SCHEMA
 
 HELD, ABSENT = "HB012", "HB013"
 REPLIES_DAYS = 7  # as hub/sharing/replies.py keeps them
@@ -39,16 +40,11 @@ $$;
 
 
 def _shred_sql(name: str, dataset: type[Record]) -> str:
-    parts = [
-        f"case when r.{c} is null then ''::bytea else '\\x{f.number:04x}'::bytea || int4send(octet_length(r.{c})) || r.{c} end"
-        for f in sealed_fields(dataset)
-        for c in (sealed_column(f),)
-    ]
-    digest = f"sha256({' || '.join(parts)})"
+    digest = digest_sql(dataset)
     tables = " ".join(f"delete from {SCHEMA}.{name}{part} r where r.id = any(p_ids);" for part in ("", "_history", "_withdrawn"))
     kept = "\n  union all ".join(
         f"select r.id, r.rev, r.revision_no, r.provider, {told}, number from {SCHEMA}.{name}{part} r where r.id = any(p_ids)"
-        for part, told in (("", digest), ("_history", digest), ("_withdrawn", "null"))
+        for part, told in (("", digest), ("_history", digest), ("_withdrawn", "sha256('')"))
     )
     return f"""
 -- Destroys records of a provider, all of them or none: their revisions leave every table but `{name}_shredded`, which keeps their numbers

@@ -9,6 +9,7 @@ from hub.records import Record
 from hub.released import AGREEMENTS, AUDITOR, PATHS, READER, WRITER, context_sql, view_sql
 from hub.sharing.counting import counts_sql
 from hub.sharing.covered import covered_sql
+from hub.sharing.inventory import inventory_sql
 from hub.sharing.labels import SQL_TYPES, alike_sql, label_sql, labels_of, rule_columns, rules_sql, tested_sql
 from hub.sharing.recalled import CONTENT_MAC, FIELD_MAC, owes_sql, recall_sql
 from hub.sharing.shredded import shred_sql
@@ -39,6 +40,7 @@ def dataset_sql(name: str, dataset: type[Record]) -> str:
             _index_sql(name),
             _rights_sql(name, dataset),
             covered_sql(name),
+            inventory_sql(name, dataset),
         ]
     )
 

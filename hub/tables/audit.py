@@ -43,3 +43,10 @@ leaf_signatures = sa.Table(
     ),
 )
 sa.Index("leaf_signatures_leaf", leaf_signatures.c.leaf_hash)
+
+leaf_entries = sa.Table(  # what the root in a publication's leaf was made of, and of which records: tells which one no longer fits
+    "leaf_entries",
+    metadata,
+    sa.Column("event", pg.UUID, primary_key=True),
+    sa.Column("entries", sa.LargeBinary, nullable=False),  # hub/audit/entries.py
+)

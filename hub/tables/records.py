@@ -108,7 +108,7 @@ def tables_of(name: str, dataset: type[Record]) -> tuple[sa.Table, sa.Table, sa.
         sa.Column("rev", sa.Integer, primary_key=True),
         sa.Column("revision_no", sa.BigInteger, nullable=False, unique=True),
         sa.Column("provider", sa.Integer, nullable=False),
-        sa.Column("digest", sa.LargeBinary),  # of its ciphertexts, as its publication's leaf has it; null of a tombstone
+        sa.Column("digest", sa.LargeBinary, nullable=False),  # of its ciphertexts, as its publication's leaf has it
         sa.Column("shred", sa.BigInteger, sa.ForeignKey(shreds.c.id), nullable=False),
     )
     sa.Index(f"{name}_shredded_shred", shredded.c.shred)

@@ -33,8 +33,9 @@ TABLES = {
         *(("retention", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
         *(("holds", right) for right in ("SELECT", "INSERT", "UPDATE")),  # of `released_at` alone
         ("shreds", "SELECT"),
+        ("leaf_entries", "INSERT"),
     },
-    "hub_auditor": {("audit_leaves", "SELECT"), ("leaf_signatures", "SELECT"), ("organisations", "SELECT")},
+    "hub_auditor": {(table, "SELECT") for table in ("audit_leaves", "leaf_entries", "leaf_signatures", "organisations")},
     "hub_agreements": {
         *((table, right) for table in ("mous", "grants", "refusals", "mou_areas") for right in ("SELECT", "INSERT")),
         ("organisations", "SELECT"),
@@ -79,7 +80,7 @@ FUNCTIONS = {
         "policy_snapshot",
         "organisation_names",
         "leaf_terms",
-        *(f"{name}_{what}" for name in DATASETS for what in ("revisions", "trace")),
+        *(f"{name}_{what}" for name in DATASETS for what in ("revisions", "trace", "inventory", "listing")),
     },
     "hub_agreements": {"audit_append", *(f"{name}_relabel" for name in DATASETS)},
     "hub_keyd": {

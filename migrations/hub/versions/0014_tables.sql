@@ -49,7 +49,7 @@ CREATE TABLE hub.incidents_shredded (
 	rev INTEGER NOT NULL, 
 	revision_no BIGINT NOT NULL, 
 	provider INTEGER NOT NULL, 
-	digest BYTEA, 
+	digest BYTEA NOT NULL, 
 	shred BIGINT NOT NULL, 
 	PRIMARY KEY (id, rev), 
 	UNIQUE (revision_no), 
