@@ -95,7 +95,7 @@ def treatments() -> str:
         "{round_to: P1D}": "cut down to the day, UTC",
         "{bands: [1, 3, 5]}": "the beginning of the band that the number lies in; below the first band nothing",
         "{last: 4}": "of a text that partners write as they like (1 to 20): an ellipsis and its last characters",
-        "match_only": "nothing; of `phone` alone: what a search may compare with once the hub matches",
+        "match_only": "nothing; of `phone`, `people` and `vehicles`: with the action `match`, whether a value that is asked for occurs",
         "withhold": "not at all: the same as not listing the field",
     }
     return table(

@@ -19,7 +19,7 @@ from hub.agreements.in_force import Agreements
 from hub.agreements.lifecycle import Lifecycle, Render
 from hub.agreements.party_keys import PartyKeys
 from hub.agreements.recalls import Recalls
-from hub.api import agreements, audit, collections, duties, health, imports, maps, oauth, openapi, problems, publish, shreds
+from hub.api import agreements, audit, collections, duties, health, imports, maps, match, oauth, openapi, problems, publish, shreds
 from hub.api.services import Services, Shared
 from hub.audit.failures import Failures
 from hub.audit.leaf import By
@@ -44,6 +44,7 @@ from hub.settings import Settings, read_settings
 from hub.setup import Addresses, addresses_of, keyd_socket
 from hub.sharing.holds import Holds
 from hub.sharing.imports import Imports
+from hub.sharing.match import Matching
 from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.query import Querying
 from hub.sharing.replies import Replies
@@ -94,9 +95,10 @@ def assemble(
     for name, dataset in DATASETS.items():
         publishing = Publishing(name, dataset, database.writer, keys, clock, uuid4)
         querying = Querying(name, dataset, database.reader, keys, database.secrets.context, settings.seal_ttl_s)
+        matching = Matching(querying, keys)
         imported = Imports(publishing, database.writer, keys, clock, uuid4)
         tracing = Tracing(name, dataset, database.auditor)
-        shared[name] = Shared(name, dataset, publishing, querying, imported, tracing, Shredding(publishing), Holds(publishing))
+        shared[name] = Shared(name, dataset, publishing, querying, imported, tracing, Shredding(publishing), Holds(publishing), matching)
     audience = f"{settings.base_url}/"
     called = Services(
         settings=settings,
@@ -180,7 +182,7 @@ def application(called: Services, close: Callable[[], None], chores: Callable[[]
     app.state.services = called
     app.add_middleware(problems.Defects)
     app.add_middleware(RequestLog)
-    for module in (health, oauth, collections, maps, publish, imports, shreds, agreements, duties, audit, openapi):
+    for module in (health, oauth, collections, maps, match, publish, imports, shreds, agreements, duties, audit, openapi):
         app.include_router(module.router())
     for router in web.routers():
         app.include_router(router)

@@ -18,6 +18,7 @@ from hub.geo import Point
 WINDOW_FIELD = "occurred_at"  # of every dataset: what look-back and embargo test
 SEALED_CLASSES = {"identity": 1, "contact": 2, "case": 3, "location": 4}
 Kind = Literal["text", "number", "time", "place", "sealed"]
+Matched = Literal["phone", "plate", "person"]  # how a sealed field is compared (hub/normalised.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,13 @@ class Clear:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """Encrypted field by field before it is stored, under the key of its class; `match`: exact-match search by blind index."""
+    """Encrypted field by field before it is stored, under the key of its class; `match`: takes part in exact matching, compared as that
+    kind: a phone number, the plates of vehicles, the names and birth dates of people.
+    """
 
     number: int
     cls: str
-    match: bool = False
+    match: Matched | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,11 @@ class Field:
             raise TypeError(f"{self.name} is not sealed")
         return SEALED_CLASSES[self.mark.cls]
 
+    @property
+    def matched(self) -> Matched | None:
+        """How it is compared; None: it takes no part in matching."""
+        return self.mark.match if isinstance(self.mark, Sealed) else None
+
 
 class CatalogueError(TypeError):
     """The catalogue contradicts itself; the hub does not start."""
@@ -98,6 +106,11 @@ class Record(BaseModel):
     def named(cls, kind: Kind) -> tuple[Field, ...]:
         """The fields of one kind, in the order of their numbers."""
         return tuple(sorted((f for f in cls.fields if f.kind == kind), key=lambda f: f.number))
+
+    @classmethod
+    def matchable(cls) -> tuple[Field, ...]:
+        """The fields that take part in matching, in the order of their numbers."""
+        return tuple(f for f in cls.named("sealed") if f.matched)
 
     @classmethod
     def field(cls, name: str) -> Field | None:
@@ -193,6 +206,7 @@ __all__ = [
     "Clear",
     "Field",
     "Mark",
+    "Matched",
     "Place",
     "Point",
     "Record",

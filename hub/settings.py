@@ -74,6 +74,18 @@ class Settings(BaseSettings):
             description="How many classes of sealed fields, record by record, one client may have opened within an hour.",
         ),
     ] = 1_000_000
+    matches_per_hour: Annotated[
+        int,
+        Field(ge=0, le=1_000_000, description="How often one client may ask within an hour whether a value occurs. 0: never."),
+    ] = 1_000
+    phone_region: Annotated[
+        str | None,
+        Field(
+            pattern="^[A-Z]{2}$",
+            description="Country (ISO 3166-1 alpha-2) whose phone numbers are understood without a country code, for exact lookups. "
+            "After a change: `hub reindex`.",
+        ),
+    ] = None
     keys_backups_kept_days: Annotated[
         int,
         Field(

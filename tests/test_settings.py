@@ -68,6 +68,8 @@ DOUBTFUL = {
     "HUB_PAGE_LIMIT": ["0", "10001"],
     "HUB_OPENED_PER_HOUR": ["0", "-1", "many", "1.5", "1000000001"],
     "HUB_KEYS_BACKUPS_KEPT_DAYS": ["-1", "3651", "a month"],
+    "HUB_MATCHES_PER_HOUR": ["-1", "1000001", "few"],
+    "HUB_PHONE_REGION": ["gb", "GBR", ""],
     "HUB_POOL_SIZE": ["0", "101"],
     "HUB_STATEMENT_TIMEOUT_S": ["0", "601"],
     "HUB_PG_SHARED_BUFFERS": ["0", "lots", "0MB", "64 MB", "64mb"],

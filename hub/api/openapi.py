@@ -13,6 +13,7 @@ from hub.api.openapi_parts import GEOJSON, JSON, UUID_TEXT, header, operation, p
 from hub.api.publish import GOING
 from hub.api.services import READ, Services, services
 from hub.audit.search import DECISIONS
+from hub.normalised import MEMBERS
 from hub.records import Record
 from hub.sharing.imports import OUTCOMES
 from hub.sharing.statements import filterable
@@ -128,6 +129,7 @@ def _dataset_paths(name: str, dataset: type[Record], max_limit: int) -> dict[str
         **deliveries_path(name, record_id),
         **_import_paths(name),
         **_shred_paths(name),
+        f"/collections/{name}/match": {"post": _match(name, dataset)},
     }
 
 
@@ -214,6 +216,34 @@ def _shred_paths(name: str) -> dict[str, Any]:
     }
 
 
+def _match(name: str, dataset: type[Record]) -> dict[str, Any]:
+    """Exact lookups (hub/api/match.py)."""
+    text = {"type": "string"}
+    members = {member: text for kind in MEMBERS.values() for member in kind}
+    asked = {
+        "type": "object",
+        "required": ["field"],
+        "properties": {"field": {**text, "enum": [f.name for f in dataset.matchable()]}, **members},
+    }
+    told = {
+        "type": "object",
+        "required": ["match", "providers", "records"],
+        "properties": {
+            "match": {"type": "boolean"},
+            "providers": {"type": "array", "items": text},
+            "records": {"type": "array", "items": {"type": "object"}},
+        },
+    }
+    does = operation(
+        f"match_{name}",
+        "Whether a value occurs: exactly, in what your agreements let you ask about",
+        JSON,
+        (200, 400, 401, 403, 413, 415, 429, 503),
+        told,
+    )
+    return secured(does, "query", []) | {"requestBody": {"required": True, "content": {JSON: {"schema": asked}}}}
+
+
 def _token() -> dict[str, Any]:
     members = {name: {"type": "string"} for name in ("grant_type", "client_assertion_type", "client_assertion", "scope", "purpose", "case")}
     form = {"schema": {"type": "object", "properties": members, "required": list(members)[:3]}}
@@ -249,8 +279,8 @@ def _items_parameters(dataset: type[Record], max_limit: int) -> list[dict[str, A
 def _audit_parameters() -> list[dict[str, Any]]:
     text = {"type": "string"}
     kinds = (
-        "query, export, publish, withdraw, shred, hold, retention, import, token, sign-in, sign-out, person, refusal, mou, mou-loaded,"
-        " party-key, audit, unauthenticated."
+        "query, export, match, publish, withdraw, shred, hold, retention, import, token, sign-in, sign-out, person, refusal, mou,"
+        " mou-loaded, party-key, audit, unauthenticated."
     )
     return [
         parameter("datetime", "A time, or from/until with `..` for an open end (RFC 3339).", text),

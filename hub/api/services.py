@@ -30,6 +30,7 @@ from hub.records import Record
 from hub.settings import Settings
 from hub.sharing.holds import Holds
 from hub.sharing.imports import Imports
+from hub.sharing.match import Matching
 from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.query import Querying
 from hub.sharing.reader import Reader
@@ -55,6 +56,7 @@ class Shared:
     tracing: Tracing
     shredding: Shredding
     holds: Holds
+    matching: Matching
 
 
 @dataclass(frozen=True)

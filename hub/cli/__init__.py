@@ -19,6 +19,7 @@ from hub.cli import duty, imports, keys, mapping, mou, party_key, person, retent
 from hub.cli.opened import opened
 from hub.cli.out import console, table
 from hub.cli.publish import publish
+from hub.cli.reindex import reindex
 from hub.cli.verify_store import verify_store
 from hub.client import Problem
 from hub.datasets import DATASETS
@@ -209,6 +210,7 @@ def get(
 
 
 app.command()(publish)
+app.command()(reindex)
 app.command(name="verify-store")(verify_store)
 
 

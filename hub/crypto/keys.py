@@ -78,6 +78,30 @@ class Proof:
 NO_PROOF: Final = Proof()
 
 
+class Tag(NamedTuple):
+    """Under what a record is found by a value of one of its fields: the field's number and the truncated tags of two index versions."""
+
+    field: int
+    tag: int
+    next_tag: int | None
+
+
+class Versions(NamedTuple):
+    """For which versions of an index tags were made; `next`: of the one that is being filled, if one is."""
+
+    version: int
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A question: the dataset's number, the field's, and what is looked up, member by member (hub/normalised.py)."""
+
+    dataset: int
+    field: int
+    said: Mapping[str, str] = attribute(repr=False)
+
+
 class Signed(NamedTuple):
     """A leaf as the key process signed it (hub/crypto/leaf_signer.py): its place in the chain, the public key (32 bytes), the signature
     (64). The chain covers every leaf that was signed before.
@@ -109,6 +133,27 @@ class Keys(Protocol):
             NotCovered: the event doesn't cover all of it; nothing is opened.
             NotAuthenticated: the proof is not, or no longer, good.
             OverLimit: the client has opened more than it may within the hour.
+        """
+
+    def seal_records(self, dataset: int, items: Sequence[Sealing]) -> tuple[list[dict[int, bytes]], list[list[Tag]], Versions | None]:
+        """As `seal_batch`, for records of a dataset: also the tags under which each is to be found, and for which versions of the index
+        they are (None: none of the records has anything that can be looked up).
+        """
+
+    def tags(self, proof: Proof, lookup: Lookup, owners: Sequence[UUID]) -> tuple[int, list[int]]:
+        """The version of the index, and of each owner the tag under which its records with that value are. Counted for the client.
+
+        Raises:
+            InvalidRequest: it can't be a value of that field.
+            NotAuthenticated, OverLimit
+        """
+
+    def confirm(self, proof: Proof, event: UUID, lookup: Lookup, items: Sequence[Opening]) -> tuple[list[bool], Signed]:
+        """Which of the revisions hold the value, in the order of `items` (whose `blob` is not used). Opened and compared in the key
+        process, for a committed event that says that these were tested with this very question.
+
+        Raises:
+            NotCovered, NotAuthenticated, Shredded
         """
 
     def macs(self, label: str, owner: UUID, data: Sequence[bytes]) -> list[bytes]:

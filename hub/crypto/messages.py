@@ -37,7 +37,10 @@ class SealItem(Message):
 
 
 class Seal(Message, tag="seal"):
+    """`dataset`: of which they are records, 0: of none."""
+
     items: list[SealItem]
+    dataset: Number = 0
 
 
 class Macs(Message, tag="macs"):
@@ -72,6 +75,32 @@ class Open(Message, tag="open"):
     wanted: list[Wanted]
 
 
+Said = dict[Annotated[str, Meta(max_length=20)], Annotated[str, Meta(max_length=500)]]
+
+
+class AskTags(Message, tag="ask-tags"):
+    """Under which tags records of each owner are found by a value."""
+
+    token: str | None
+    cookie: str | None
+    dataset: Number
+    field: Number
+    said: Said
+    owners: list[Id]
+
+
+class Confirm(Message, tag="confirm"):
+    """Which of these revisions hold a value."""
+
+    token: str | None
+    cookie: str | None
+    event: Id
+    dataset: Number
+    field: Number
+    said: Said
+    wanted: list[Wanted]
+
+
 class SealNote(Message, tag="seal-note"):
     owner: Id
     note: Id
@@ -86,7 +115,7 @@ class OpenNote(Message, tag="open-note"):
     blob: bytes
 
 
-Request = Check | Seal | Macs | Literals | Open | SealNote | OpenNote
+Request = Check | Seal | Macs | Literals | Open | AskTags | Confirm | SealNote | OpenNote
 
 
 class Ready(Message, tag="ready"):
@@ -94,7 +123,29 @@ class Ready(Message, tag="ready"):
 
 
 class Sealed(Message, tag="sealed"):
+    """Of each record its field numbers with their ciphertexts, and its tags: field, tag, tag of the next version. `versions`: for which."""
+
     items: list[dict[int, bytes]]
+    tags: list[list[tuple[int, int, int | None]]] = []
+    versions: tuple[int, int | None] | None = None
+
+
+class Tags(Message, tag="tags"):
+    """The version of an index, and a tag for each owner that was asked for."""
+
+    version: int
+    tags: list[int]
+
+
+class Confirmed(Message, tag="confirmed"):
+    """Of each revision whether it holds the value; and the last leaf of the event, as it is signed."""
+
+    hits: list[bool]
+    n: int
+    leaf_hash: bytes
+    chain: bytes
+    key: bytes
+    signature: bytes
 
 
 class Bytes(Message, tag="bytes"):
@@ -122,7 +173,7 @@ class Failed(Message, tag="failed"):
     records: list[bytes] = []
 
 
-Reply = Ready | Sealed | Bytes | Lent | Failed
+Reply = Ready | Sealed | Bytes | Lent | Tags | Confirmed | Failed
 
 _encode = msgspec.msgpack.Encoder().encode
 _request = msgspec.msgpack.Decoder(Request).decode

@@ -12,13 +12,13 @@ from uuid import UUID
 
 from hub.crypto import messages
 from hub.crypto.envelope import Context, FieldKey, open_field
-from hub.crypto.keys import NotCovered, Opening, OverLimit, Proof, Sealing, Shredded, Signed
+from hub.crypto.keys import Lookup, NotCovered, Opening, OverLimit, Proof, Sealing, Shredded, Signed, Tag, Versions
 from hub.crypto.messages import Bytes, Failed, Lent, Ready, Reply, Request, Sealed
-from hub.errors import HubError, NotAuthenticated, Tampered, TooLarge, Unavailable
+from hub.errors import HubError, InvalidRequest, NotAuthenticated, Tampered, TooLarge, Unavailable
 
 RETRIES: Final = 5
 PAUSE_S: Final = 0.1  # a key process that is started anew is back within a second or two
-_R = TypeVar("_R", Ready, Sealed, Bytes, Lent)
+_R = TypeVar("_R", Ready, Sealed, Bytes, Lent, messages.Tags, messages.Confirmed)
 
 
 class RemoteKeys:
@@ -34,10 +34,26 @@ class RemoteKeys:
         self._ask(messages.Check(), Ready)
 
     def seal_batch(self, items: Sequence[Sealing]) -> list[dict[int, bytes]]:
+        return self.seal_records(0, items)[0]
+
+    def seal_records(self, dataset: int, items: Sequence[Sealing]) -> tuple[list[dict[int, bytes]], list[list[Tag]], Versions | None]:
         if not items:
-            return []
+            return [], [], None
         sent = [messages.SealItem(i.owner.bytes, i.record.bytes, i.rev, i.schema, i.bucket, dict(i.fields)) for i in items]
-        return self._ask(messages.Seal(sent), Sealed).items
+        reply = self._ask(messages.Seal(sent, dataset), Sealed)
+        versions = None if reply.versions is None else Versions(*reply.versions)
+        return reply.items, [[Tag(*tag) for tag in tags] for tags in reply.tags], versions
+
+    def tags(self, proof: Proof, lookup: Lookup, owners: Sequence[UUID]) -> tuple[int, list[int]]:
+        said, whose = dict(lookup.said), [owner.bytes for owner in owners]
+        reply = self._ask(messages.AskTags(proof.token, proof.cookie, lookup.dataset, lookup.field, said, whose), messages.Tags)
+        return reply.version, reply.tags
+
+    def confirm(self, proof: Proof, event: UUID, lookup: Lookup, items: Sequence[Opening]) -> tuple[list[bool], Signed]:
+        wanted = [messages.Wanted(i.owner.bytes, i.record.bytes, i.rev, i.revision_no, i.cls) for i in items]
+        asked = messages.Confirm(proof.token, proof.cookie, event.bytes, lookup.dataset, lookup.field, dict(lookup.said), wanted)
+        reply = self._ask(asked, messages.Confirmed)
+        return reply.hits, Signed(reply.n, event, reply.leaf_hash, reply.chain, reply.key, reply.signature)
 
     def open_batch(self, proof: Proof, event: UUID, dataset: int, items: Sequence[Opening]) -> tuple[list[bytes], Signed | None]:
         if not items:
@@ -142,4 +158,6 @@ def _error(failed: Failed) -> HubError:
     if failed.slug == Shredded.slug:
         return Shredded({UUID(bytes=record) for record in failed.records})
     known = {kind.slug: kind for kind in (NotAuthenticated, NotCovered, OverLimit, Unavailable, Tampered, TooLarge)}
+    if failed.slug == InvalidRequest.slug:
+        return InvalidRequest(failed.detail, field=failed.detail.partition(" ")[0])  # its sentences begin with the member
     return known.get(failed.slug, HubError)(failed.detail)

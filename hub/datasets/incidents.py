@@ -142,9 +142,9 @@ class Incident(Record, number=1):
     title: Annotated[ShortText | None, Sealed(12, "case")] = None
     narrative: Annotated[str | None, Sealed(4, "case"), StringConstraints(max_length=100_000)] = None
     address: Annotated[ShortText | None, Sealed(13, "location")] = None
-    people: Annotated[tuple[Person, ...] | None, Sealed(14, "identity"), Field(max_length=200)] = None
-    phone: Annotated[ShortText | None, Sealed(5, "contact", match=True)] = None
-    vehicles: Annotated[tuple[Vehicle, ...] | None, Sealed(15, "identity"), Field(max_length=200)] = None
+    people: Annotated[tuple[Person, ...] | None, Sealed(14, "identity", match="person"), Field(max_length=200)] = None
+    phone: Annotated[ShortText | None, Sealed(5, "contact", match="phone")] = None
+    vehicles: Annotated[tuple[Vehicle, ...] | None, Sealed(15, "identity", match="plate"), Field(max_length=200)] = None
     extra: Annotated[dict[str, JsonValue] | None, Sealed(16, "case")] = None
 
     @field_validator("place", mode="before")

@@ -49,7 +49,8 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "dataset": "a dataset of the hub: `incidents`",
         "purposes": "one or more purposes such as `public-health.outreach`, of those in the hub's registry if it has one "
         "(`HUB_PURPOSES_FILE`, such as `policies/purposes.yaml`); a token is for one purpose",
-        "actions": "of `query` (look at), `export` (take away as one file), `subscribe`, `match`; the last two open nothing yet",
+        "actions": "of `query` (look at), `export` (take away as one file), `subscribe` (opens nothing yet), "
+        "`match` (ask whether a value occurs)",
         "where": "a list of conditions, all of which must hold, or the word `everything`",
         "occurred": "the window on `occurred_at`",
         "case_reference": "`required`, the only word: the grant holds only for requests that name the reader's case",

@@ -11,7 +11,7 @@ from hub.policy.conditions import CONDITIONS
 from hub.policy.descriptions import DESCRIPTIONS
 from hub.policy.mou import Mou
 from hub.policy.treatments import MAX_BANDS, MAX_LAST, ROUND_TO
-from hub.records import Field, Record, Sealed
+from hub.records import Field, Record
 
 Schema = dict[str, Any]
 DURATION: Schema = {"type": "string", "pattern": r"^P(?=\d|T\d)(\d{1,6}W)?(\d{1,6}D)?(T(?=\d)(\d{1,6}H)?(\d{1,6}M)?)?$"}
@@ -85,7 +85,7 @@ def _conditions(field: Field) -> list[Schema]:
 
 
 def _treatments(field: Field) -> list[Schema]:
-    plain = ["clear", "withhold", *(["match_only"] if isinstance(field.mark, Sealed) and field.mark.match else [])]
+    plain = ["clear", "withhold", *(["match_only"] if field.matched else [])]
     found: list[Schema] = [{"enum": plain}]
     if field.kind == "place":
         found.append(_one("grid_m", {"enum": sorted(TIERS)}))

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from hub.geo import FINEST_M, TIERS
-from hub.records import Field, Sealed
+from hub.records import Field
 
 ROUND_TO = {"PT1H": timedelta(hours=1), "P1D": timedelta(days=1)}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -112,7 +112,7 @@ def read_treatment(field: Field, value: Any) -> Treatment:
     """
     if value in ("clear", "withhold"):
         return Treatment(value)
-    if value == "match_only" and _matches(field):
+    if value == "match_only" and field.matched:
         return MATCH_ONLY
     if isinstance(value, dict) and len(value) == 1:
         word, argument = next(iter(value.items()))
@@ -134,10 +134,6 @@ def _edges(argument: Any) -> list[int]:
     return list(argument)
 
 
-def _matches(field: Field) -> bool:
-    return isinstance(field.mark, Sealed) and field.mark.match
-
-
 def _choices(field: Field) -> str:
     more = {
         "place": [f"{{grid_m: {m}}}" for m in TIERS],
@@ -145,7 +141,7 @@ def _choices(field: Field) -> str:
         "number": ["{bands: [1, 3, …]}"],
     }.get(field.kind, [])
     more += ["{last: 4}"] if field.free_text else []
-    more += ["match_only"] if _matches(field) else []
+    more += ["match_only"] if field.matched else []
     return ", ".join(["clear", *more, "withhold"])
 
 

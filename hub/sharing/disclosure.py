@@ -13,16 +13,19 @@ import orjson
 
 from hub.audit.leaf import Event, Share, event_id, instant
 from hub.audit.log import append
-from hub.crypto.keys import Keys, Opening, Proof, Signed
+from hub.crypto.keys import Keys, Lookup, Opening, Proof, Signed
 from hub.db import Transaction
+from hub.normalised import told as told_of
 from hub.policy import treatments
 from hub.policy.treatments import CLEAR, Treatment
-from hub.records import Field, Record
+from hub.records import Field, Matched, Record
 from hub.sharing.deliveries import Delivery, Given, deliveries, keep, member, owed
-from hub.sharing.live import LiveRefusal, Policy
+from hub.sharing.live import LiveGrant, LiveRefusal, Policy
 from hub.sharing.paths import Query
 from hub.sharing.reader import Reader
 from hub.sharing.statements import Shape
+
+TESTED = "tested"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,35 @@ class Writer:
 
     def item_event(self, reader: Reader, record: UUID, at: datetime) -> Disclosure:
         return Disclosure(self._event(reader, {}, {"id": [str(record)]}, at), reader.organisation)
+
+    def test_event(self, reader: Reader, lookup: Lookup, at: datetime) -> Disclosure:
+        """That values of a field are compared; nothing is given by it."""
+        field = self._looked_up(lookup)
+        said: list[str | int] = [*told_of(_kind(field), lookup.said)]
+        return Disclosure(self._event(reader, {"as": TESTED}, {field.name: said}, at), reader.organisation)
+
+    def match_event(self, reader: Reader, lookup: Lookup, tested: UUID, at: datetime) -> Disclosure:
+        """That records matched, and what of them is given; the question is in the event before."""
+        field = self._looked_up(lookup)
+        event = self._event(reader, {"as": "disclosed", "fields": [field.name], "tested": str(tested)}, {}, at)
+        return Disclosure(event, reader.organisation)
+
+    def tests(self, policy: Policy, grants: Sequence[LiveGrant], lookup: Lookup, rows: Sequence[Row]) -> list[Share]:
+        """What each owner is told whose records are compared: which, and under which grants; also where none is left to compare."""
+        field, found = self._looked_up(lookup), []
+        for provider in sorted({g.provider for g in grants}):
+            numbers = [r.revision_no for r in rows if r.provider == provider]
+            own = cited(policy, [tuple(g.id for g in grants if g.provider == provider)])
+            found.append(Share(policy.names[provider], own, numbers, {"fields": {field.name: TESTED}}))
+        return found
+
+    def matches(self, policy: Policy, lookup: Lookup, rows: Sequence[Row]) -> list[Share]:
+        """What the log says of records that matched: as of those that are shown, and that this field did."""
+        field = self._looked_up(lookup)
+        return [replace(share, more={"fields": {field.name: "match_only", **share.more["fields"]}}) for share in self.shares(policy, rows)]
+
+    def _looked_up(self, lookup: Lookup) -> Field:
+        return next(f for f in self._dataset.matchable() if f.number == lookup.field)
 
     def _area_event(self, reader: Reader, query: Query, asked: dict[str, Any], at: datetime) -> Disclosure:
         if query.box:
@@ -174,6 +206,12 @@ class Writer:
         exact = values.pop(self._place, None)
         geometry = f',"geometry":{{"type":"Point","coordinates":{exact}}}' if exact else ""
         return head + "".join(f'"{name}":{value},' for name, value in values.items()) + tail + geometry + "}"
+
+
+def _kind(field: Field) -> Matched:
+    if field.matched is None:
+        raise TypeError(f"{field.name} can't be looked up")
+    return field.matched
 
 
 def _ended(name: str, plain: bytes, last: int) -> dict[str, str]:

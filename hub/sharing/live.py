@@ -16,6 +16,7 @@ from hub.policy.duties import Owed
 from hub.policy.treatments import WITHHOLD, Treatment, shows
 
 T = TypeVar("T")
+MATCH: Literal["match"] = "match"
 COUNT: Literal["count"] = "count"  # what `aggregates` lets a recipient do; a part of the action query
 
 
@@ -46,15 +47,19 @@ class LiveGrant:
     min_count: int | None = None
 
     def covers(self, recipient: int, purpose: str, action: str, dataset: int) -> bool:
-        """Whether this grant is for that organisation, purpose, action and dataset: `count`, or one that shows records. A grant that shows
-        nothing must not reach a released view: that a record is there would show.
+        """Whether this grant is for that organisation, purpose, action and dataset: `count`, one that shows records, or `match`. A grant
+        that shows nothing must not reach a released view otherwise: that a record is there would show.
         """
-        gives = self.min_count is not None if action == COUNT else shows(self.fields)
+        gives = self.min_count is not None if action == COUNT else action == MATCH or shows(self.fields)
         action = "query" if action == COUNT else action
         return gives and self.recipient == recipient and self.dataset == dataset and purpose in self.purposes and action in self.actions
 
     def treatment(self, name: str) -> Treatment:
         return self.fields.get(name, WITHHOLD)
+
+    def matches(self, name: str) -> bool:
+        """Whether its recipient may ask for values of this field."""
+        return MATCH in self.actions and self.treatment(name).word in ("clear", "match_only")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from hub.sharing import counting, cursor, overview
 from hub.sharing.context import Admission, Reach, releases, seal, sealed_for
 from hub.sharing.disclosure import Disclosure, Logged, Row, Writer, row
 from hub.sharing.explain import explanation
-from hub.sharing.live import COUNT, LiveGrant, LiveRefusal, Policies, Policy
+from hub.sharing.live import COUNT, MATCH, LiveGrant, LiveRefusal, Policies, Policy
 from hub.sharing.paths import SEEK_KEYS, SEEK_RATE, SEEK_SHARE, Query, areas_of, cells_of, is_time_path, remaining
 from hub.sharing.reader import Reader
 from hub.sharing.recalled import DELIVERING
@@ -37,7 +37,11 @@ RETRIES = 3
 EVENED_S = 0.01
 MAX_EXPORT = 10_000
 T = TypeVar("T")
-_REFUSED = {"export": ("lets your organisation export", ""), COUNT: ("lets your organisation count", "")}
+_REFUSED = {
+    "export": ("lets your organisation export", ""),
+    COUNT: ("lets your organisation count", ""),
+    MATCH: ("lets your organisation ask for values in", ""),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class One:
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
+class Session:
     """One attempt at a request: its transaction, what was admitted, the policy and the clauses that hold."""
 
     tx: Transaction
@@ -87,9 +91,9 @@ class Querying:
         seal_ttl_s: int,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self._name, self._dataset, self._engine, self._key, self._ttl_s = name, dataset, engine, key, seal_ttl_s
+        self._name, self.dataset, self.engine, self._key, self._ttl_s = name, dataset, engine, key, seal_ttl_s
         self._policies = Policies(name)
-        self._writer = Writer(name, dataset, keys, random)
+        self.writer = Writer(name, dataset, keys, random)
         self._statements = Statements(name, dataset)
 
     def page(self, reader: Reader, query: Query) -> Page:
@@ -101,7 +105,7 @@ class Querying:
             NotAuthenticated: the client was disabled.
             Unavailable: the database or the log can't be reached; nothing was opened.
         """
-        return self._again(lambda: self._page(reader, query))
+        return self.again(lambda: self._page(reader, query))
 
     def export(self, reader: Reader, query: Query) -> Page:
         """All that matches, under the grants that allow to export; the same flow as a page, without pages.
@@ -110,7 +114,7 @@ class Querying:
             InvalidRequest: more than 10,000 records match.
             Forbidden, NotAuthenticated, Unavailable: as for a page.
         """
-        return self._again(lambda: self._page(replace(reader, action="export"), replace(query, limit=MAX_EXPORT, cursor=None)))
+        return self.again(lambda: self._page(replace(reader, action="export"), replace(query, limit=MAX_EXPORT, cursor=None)))
 
     def map(self, reader: Reader, query: Query) -> bytes:
         """The area of `query` as a map shows it, as JSON: up to 10,000 records, else counts per cell (hub/sharing/overview.py).
@@ -118,7 +122,7 @@ class Querying:
         Raises:
             Forbidden, NotAuthenticated, Unavailable: as for a page.
         """
-        return self._again(lambda: self._map(reader, query))
+        return self.again(lambda: self._map(reader, query))
 
     def counts(self, reader: Reader) -> bytes:
         """What the reader may count, as JSON (hub/sharing/counting.py).
@@ -126,7 +130,7 @@ class Querying:
         Raises:
             Forbidden, NotAuthenticated, Unavailable: as for a page.
         """
-        return self._again(lambda: self._counts(replace(reader, action=COUNT)))
+        return self.again(lambda: self._counts(replace(reader, action=COUNT)))
 
     def item(self, reader: Reader, record: UUID) -> One:
         """One record as a feature.
@@ -143,17 +147,18 @@ class Querying:
             NotShared: it is absent, or not shared with the reader for its purpose.
         """
         one, policy, grants = self._found(reader, record)
-        return One(explanation(self._dataset, policy, grants, one.json), one.signed)
+        return One(explanation(self.dataset, policy, grants, one.json), one.signed)
 
     def _found(self, reader: Reader, record: UUID) -> tuple[One, Policy, tuple[int, ...]]:
         began = time.monotonic()
         try:
-            return self._again(lambda: self._item(reader, record))
+            return self.again(lambda: self._item(reader, record))
         except NotShared:
             wait_out(began)
             raise
 
-    def _again(self, attempt: Callable[[], T]) -> T:
+    def again(self, attempt: Callable[[], T]) -> T:
+        """What an attempt gives, made anew where agreements or records changed under it."""
         for _ in range(RETRIES - 1):
             try:
                 return attempt()
@@ -162,111 +167,112 @@ class Querying:
         return attempt()
 
     def _page(self, reader: Reader, query: Query) -> Page:
-        with transaction(self._engine) as tx:
-            session = self._admit(tx, reader)
-            disclosure = self._writer.page_event(reader, query, session.admitted.wall)
-            self._needs_a_grant(session, disclosure)
+        with transaction(self.engine) as tx:
+            session = self.admit(tx, reader)
+            disclosure = self.writer.page_event(reader, query, session.admitted.wall)
+            self.needs_a_grant(session, disclosure)
             bound_to = _binding(reader, query, (*session.grants, *(r for r in session.refusals if r.since <= session.admitted.wall)))
             position = cursor.read(self._key, bound_to, query.cursor) if query.cursor else None
             rows = self._rows(session, query, position)
             shown, rest = rows[: query.limit], rows[query.limit :]
             if rest and reader.action == "export":
-                self._writer.log(tx, disclosure.refused("too many records"), session.policy)
+                self.writer.log(tx, disclosure.refused("too many records"), session.policy)
                 raise InvalidRequest(f"More than {MAX_EXPORT:,} records match; narrow the area, the time or the kinds.", field="bbox")
-            shares, given = self._writer.shares(session.policy, shown), self._writer.given(session.policy, shown)
-            self._writer.log(tx, disclosure, session.policy, shares, given)
+            shares, given = self.writer.shares(session.policy, shown), self.writer.given(session.policy, shown)
+            self.writer.log(tx, disclosure, session.policy, shares, given)
         last = cursor.Position(shown[-1].k2, UUID(shown[-1].id)) if rest else None
-        features, signed = self._writer.features(session.policy, session.shape, shown, _logged(session, disclosure))
+        features, signed = self.writer.features(session.policy, session.shape, shown, _logged(session, disclosure))
         return Page(features, cursor.write(self._key, bound_to, last) if last else None, session.admitted.wall, signed)
 
     def _map(self, reader: Reader, query: Query) -> bytes:
-        with transaction(self._engine) as tx:
-            session = self._admit(tx, reader)
-            disclosure = self._writer.map_event(reader, query, session.admitted.wall)
-            self._needs_a_grant(session, disclosure)
+        with transaction(self.engine) as tx:
+            session = self.admit(tx, reader)
+            disclosure = self.writer.map_event(reader, query, session.admitted.wall)
+            self.needs_a_grant(session, disclosure)
             answer = self._overview(session, query)
-            self._writer.log(tx, disclosure, session.policy, answer.shares, answer.given)
+            self.writer.log(tx, disclosure, session.policy, answer.shares, answer.given)
         return answer.json
 
     def _counts(self, reader: Reader) -> bytes:
-        with transaction(self._engine) as tx:
-            session = self._admit(tx, reader)
-            disclosure = self._writer.count_event(replace(reader, action="query"), session.admitted.wall)
-            self._needs_a_grant(session, disclosure)
+        with transaction(self.engine) as tx:
+            session = self.admit(tx, reader)
+            disclosure = self.writer.count_event(replace(reader, action="query"), session.admitted.wall)
+            self.needs_a_grant(session, disclosure)
             statement = f"{self._name}_counts", f" as select * from hub.{self._name}_counts()"
             rows = [counting.Counted(*row) for row in self._ask(session, statement, [], Reach())]
-            self._writer.log(tx, disclosure, session.policy, counting.shares(session.policy, session.grants, rows))
+            self.writer.log(tx, disclosure, session.policy, counting.shares(session.policy, session.grants, rows))
         return counting.answer(session.policy, session.grants, rows, session.admitted.wall)
 
     def _item(self, reader: Reader, record: UUID) -> tuple[One, Policy, tuple[int, ...]]:
         """One record as a feature, and the clauses that release it and hold it back."""
-        with transaction(self._engine) as tx:
-            session = self._admit(tx, reader)
-            disclosure = self._writer.item_event(reader, record, session.admitted.wall)
-            rows = self._execute(session, "item", [str(record)], Reach())
-            shares = self._writer.shares(session.policy, rows)
-            self._writer.log(
-                tx, disclosure if rows else disclosure.absent(), session.policy, shares, self._writer.given(session.policy, rows)
+        with transaction(self.engine) as tx:
+            session = self.admit(tx, reader)
+            disclosure = self.writer.item_event(reader, record, session.admitted.wall)
+            rows = self.execute(session, "item", [str(record)], Reach())
+            shares = self.writer.shares(session.policy, rows)
+            self.writer.log(
+                tx, disclosure if rows else disclosure.absent(), session.policy, shares, self.writer.given(session.policy, rows)
             )
         if not rows:
             raise NotShared
-        (feature,), signed = self._writer.features(session.policy, session.shape, rows, _logged(session, disclosure))
+        (feature,), signed = self.writer.features(session.policy, session.shape, rows, _logged(session, disclosure))
         return One(feature, signed), session.policy, rows[0].clauses
 
-    def _admit(self, tx: Transaction, reader: Reader) -> _Session:
+    def admit(self, tx: Transaction, reader: Reader) -> Session:
+        """Begins a request: who asks, under which grants and refusals. Raises NotAuthenticated."""
         admitted = Admission(*tx.rows("begin; select * from hub.admit(%s)", (reader.client,))[0])
         if not admitted.active:
             raise NotAuthenticated("This session has ended: sign in again." if reader.by.person else "This client has been disabled.")
         policy = self._policies.at(tx, admitted.epoch, admitted.wall)
         grants = self._live(policy, reader, admitted.wall, reader.case is not None)
         shape, released = policy.remember(
-            ("reader", *(g.id for g in grants)), lambda: (Shape.of(self._dataset, grants), releases(self._dataset, grants))
+            ("reader", *(g.id for g in grants)), lambda: (Shape.of(self.dataset, grants), releases(self.dataset, grants))
         )
         if any(g.duties for g in grants):
             tx.rows("select pg_advisory_xact_lock_shared(7201, %s)", (DELIVERING,))  # a recall sees what is delivered, or comes before it
-        refusals = policy.refused(reader.organisation, self._dataset.number, admitted.wall)
-        return _Session(tx, reader, admitted, policy, grants, refusals, shape, released)
+        refusals = policy.refused(reader.organisation, self.dataset.number, admitted.wall)
+        return Session(tx, reader, admitted, policy, grants, refusals, shape, released)
 
     def _live(self, policy: Policy, reader: Reader, now: datetime, case: bool) -> tuple[LiveGrant, ...]:
-        return policy.live(reader.organisation, reader.purpose, reader.action, self._dataset.number, now, case)
+        return policy.live(reader.organisation, reader.purpose, reader.action, self.dataset.number, now, case)
 
-    def _needs_a_grant(self, session: _Session, disclosure: Disclosure) -> None:
+    def needs_a_grant(self, session: Session, disclosure: Disclosure) -> None:
         """Refuses, in the log first, a reader to whom no grant at all is open."""
         if session.grants:
             return
         reader, policy = session.reader, session.policy
         if self._live(policy, reader, session.admitted.wall, True):
-            self._writer.log(session.tx, disclosure.refused("no case reference"), policy)
+            self.writer.log(session.tx, disclosure.refused("no case reference"), policy)
             raise Forbidden(f"For the purpose {reader.purpose} {self._name} are shared only with a case reference; give that of your case.")
-        self._writer.log(session.tx, disclosure.refused("no MOU in force"), policy)
+        self.writer.log(session.tx, disclosure.refused("no MOU in force"), policy)
         to_do, whom = _REFUSED.get(reader.action, ("shares", " with your organisation"))
         raise Forbidden(f"No MOU in force {to_do} {self._name}{whom} for the purpose {reader.purpose}.")
 
-    def _rows(self, session: _Session, query: Query, position: cursor.Position | None) -> list[Row]:
+    def _rows(self, session: Session, query: Query, position: cursor.Position | None) -> list[Row]:
         """The rows of a page and one more, which tells that there is a next page."""
         areas, wanted = areas_of(query), query.limit + 1
         if is_time_path(query, areas):
-            return self._execute(session, "time", self._time_arguments(query, position, wanted), self._period(session, query))
+            return self.execute(session, "time", self._time_arguments(query, position, wanted), self._period(session, query))
         left, after = remaining(areas, position)
         rows = self._walk(session, query, left, after, wanted) if left else []
         if query.box is None and len(rows) < wanted:
             after = position.id if position and position.k2 is None else NIL
             arguments = self._arguments(query, areas, after, wanted - len(rows))
-            rows += self._execute(session, "placeless", arguments, Reach())
+            rows += self.execute(session, "placeless", arguments, Reach())
         return rows
 
-    def _walk(self, session: _Session, query: Query, left: list[CellRange], after: UUID, wanted: int) -> list[Row]:
+    def _walk(self, session: Session, query: Query, left: list[CellRange], after: UUID, wanted: int) -> list[Row]:
         path, reach = self._cheaper(session, query, left, wanted)
-        return self._execute(session, path, self._arguments(query, left, after, wanted), reach)
+        return self.execute(session, path, self._arguments(query, left, after, wanted), reach)
 
-    def _cheaper(self, session: _Session, query: Query, left: list[CellRange], wanted: int) -> tuple[str, Reach]:
+    def _cheaper(self, session: Session, query: Query, left: list[CellRange], wanted: int) -> tuple[str, Reach]:
         """Walking over the cells of an area, or looking up the reader's own records in them."""
         cells = cells_of(left) if query.box else None
         if cells is None or not self._sees_little(session, len(cells) * len(session.grants), wanted):
             return "walk", Reach()
         return "seek", Reach([grant.id << 32 | cell for grant in session.grants for cell in cells])
 
-    def _overview(self, session: _Session, query: Query) -> overview.Overview:
+    def _overview(self, session: Session, query: Query) -> overview.Overview:
         areas, wanted = areas_of(query), overview.MAX_RECORDS + 1
         path, reach = ("time", self._period(session, query)) if is_time_path(query, areas) else self._cheaper(session, query, areas, wanted)
         arguments = self._arguments(query, areas, NIL, wanted)
@@ -278,9 +284,9 @@ class Querying:
         return overview.of_counts(session.policy, counts, form, session.admitted.wall)
 
     def _arguments(self, query: Query, areas: Sequence[CellRange], after: UUID, wanted: int) -> list[object]:
-        return page_arguments(self._dataset, areas, after, wanted, query.box, (query.since, query.until), query.values)
+        return page_arguments(self.dataset, areas, after, wanted, query.box, (query.since, query.until), query.values)
 
-    def _sees_little(self, session: _Session, keys: int, wanted: int) -> bool:
+    def _sees_little(self, session: Session, keys: int, wanted: int) -> bool:
         """Whether looking up `keys` costs less than the records that a walk passes over before it has found what is `wanted`."""
         share = session.policy.share(session.grants)
         return bool(session.policy.shares) and share < SEEK_SHARE and keys <= SEEK_KEYS and keys * share <= SEEK_RATE * wanted
@@ -290,7 +296,7 @@ class Querying:
         first = -1 if position is None else position.k2
         return [array([first]), array([0]), array([query.box is not None]), *arguments[3:]]
 
-    def _period(self, session: _Session, query: Query) -> Reach:
+    def _period(self, session: Session, query: Query) -> Reach:
         """The stored times that can be released inside the query's: wider by the reader's coarsest step, then tested exactly."""
         widest = max(g.treatment(WINDOW_FIELD).step for g in session.grants)
         try:
@@ -299,20 +305,21 @@ class Querying:
             until = None
         return Reach(since=query.since, until=until)
 
-    def _execute(self, session: _Session, path: str, arguments: Sequence[object], reach: Reach) -> list[Row]:
+    def execute(self, session: Session, path: str, arguments: Sequence[object], reach: Reach) -> list[Row]:
+        """Rows of the released view, by a path of hub/sharing/statements.py."""
         return [row(values) for values in self._ask(session, self._statements.prepared(path, session.shape), arguments, reach)]
 
-    def _survey(self, session: _Session, form: str, path: str, arguments: Sequence[object], reach: Reach) -> list[tuple[Any, ...]]:
+    def _survey(self, session: Session, form: str, path: str, arguments: Sequence[object], reach: Reach) -> list[tuple[Any, ...]]:
         return self._ask(session, self._statements.overview(form, path), arguments, reach)
 
-    def _ask(self, session: _Session, statement: tuple[str, str], arguments: Sequence[object], reach: Reach) -> list[tuple[Any, ...]]:
+    def _ask(self, session: Session, statement: tuple[str, str], arguments: Sequence[object], reach: Reach) -> list[tuple[Any, ...]]:
         """Enters the sealed context and executes a statement in it, in one message."""
         name, text = statement
         session.tx.prepare(name, text)
         reader, counts = session.reader, session.reader.action == COUNT
         context = seal(
             self._key,
-            self._dataset,
+            self.dataset,
             session.admitted,
             reader.organisation,
             reader.purpose,
@@ -324,7 +331,7 @@ class Querying:
             counts,
         )
         marks = f"({', '.join(['%s'] * len(arguments))})" if arguments else ""
-        return session.tx.rows(f"select hub.enter(%s, %s); execute {name}{marks}", [sealed_for(self._dataset, counts), context, *arguments])
+        return session.tx.rows(f"select hub.enter(%s, %s); execute {name}{marks}", [sealed_for(self.dataset, counts), context, *arguments])
 
 
 def wait_out(began: float) -> None:
@@ -345,6 +352,6 @@ def _binding(reader: Reader, query: Query, clauses: Sequence[LiveGrant | LiveRef
     return sha256(said.encode()).digest()
 
 
-def _logged(session: _Session, disclosure: Disclosure) -> Logged:
+def _logged(session: Session, disclosure: Disclosure) -> Logged:
     """Called once the leaf is committed."""
     return Logged(session.reader.proof, disclosure.event.id, session.admitted.wall)

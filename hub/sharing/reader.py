@@ -6,7 +6,7 @@ from typing import Literal
 from hub.audit.leaf import By
 from hub.crypto.keys import NO_PROOF, Proof
 
-Action = Literal["query", "export", "count"]
+Action = Literal["query", "export", "count", "match"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ $$;
 
 def _shred_sql(name: str, dataset: type[Record]) -> str:
     digest = digest_sql(dataset)
-    tables = " ".join(f"delete from {SCHEMA}.{name}{part} r where r.id = any(p_ids);" for part in ("", "_history", "_withdrawn"))
+    tables = " ".join(f"delete from {SCHEMA}.{name}{part} r where r.id = any(p_ids);" for part in ("", "_history", "_withdrawn", "_blind"))
     kept = "\n  union all ".join(
         f"select r.id, r.rev, r.revision_no, r.provider, {told}, number from {SCHEMA}.{name}{part} r where r.id = any(p_ids)"
         for part, told in (("", digest), ("_history", digest), ("_withdrawn", "sha256('')"))

@@ -7,6 +7,7 @@ whoever changes rules takes it alone, so no record is stored with the labels of 
 from hub.geo import cells_sql
 from hub.records import Record
 from hub.released import AGREEMENTS, AUDITOR, PATHS, READER, WRITER, context_sql, view_sql
+from hub.sharing.blind import blind_sql
 from hub.sharing.counting import counts_sql
 from hub.sharing.covered import covered_sql
 from hub.sharing.inventory import inventory_sql
@@ -37,6 +38,7 @@ def dataset_sql(name: str, dataset: type[Record]) -> str:
             _revisions_sql(name),
             _trace_sql(name, dataset),
             shred_sql(name, dataset),
+            blind_sql(name, dataset),
             _index_sql(name),
             _rights_sql(name, dataset),
             covered_sql(name),
@@ -137,6 +139,7 @@ begin
     select i.id, i.rev, {", ".join(f"i.{c}" for c in kept)} from {SCHEMA}.{name} i
     join unnest(p_id, p_rev) u(id, rev) on u.id = i.id where i.id = any(former) and i.rev = u.rev - 1 and i.provider = p_provider;
     get diagnostics moved = row_count;
+    delete from {SCHEMA}.{name}_blind b where b.id = any(former);
     if {owes_sql()} then
       before := (select jsonb_object_agg(i.id, to_jsonb(i.released)) from {SCHEMA}.{name} i where i.id = any(former));
     end if;
@@ -195,6 +198,7 @@ begin
   if number is null then
     raise exception 'another revision came first' using errcode = '40001';
   end if;
+  delete from {SCHEMA}.{name}_blind b where b.id = p_id;
   if {owes_sql()} then
     perform {SCHEMA}.{name}_recall_all(p_provider, p_id, p_kind);
   end if;

@@ -112,4 +112,23 @@ def tables_of(name: str, dataset: type[Record]) -> tuple[sa.Table, sa.Table, sa.
         sa.Column("shred", sa.BigInteger, sa.ForeignKey(shreds.c.id), nullable=False),
     )
     sa.Index(f"{name}_shredded_shred", shredded.c.shred)
+    _blind_table(name)
     return current, history, withdrawn
+
+
+def _blind_table(name: str) -> None:
+    """Under which tags a record is found by exact lookups: one row for each value of a field. Two columns, of two versions of the index."""
+    blind = sa.Table(
+        f"{name}_blind",
+        metadata,
+        sa.Column("id", pg.UUID, nullable=False),
+        sa.Column("provider", sa.Integer, nullable=False),
+        sa.Column("field", sa.SmallInteger, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("tag", sa.Integer, nullable=False),
+        sa.Column("next_version", sa.Integer),
+        sa.Column("next_tag", sa.Integer),
+    )
+    sa.Index(f"{name}_blind_id", blind.c.id)
+    sa.Index(f"{name}_blind_tag", blind.c.field, blind.c.tag, blind.c.provider)
+    sa.Index(f"{name}_blind_next_tag", blind.c.field, blind.c.next_tag, blind.c.provider)

@@ -63,3 +63,15 @@ replies = sa.Table(
     now_column("at"),
 )
 sa.Index("replies_at", replies.c.at)
+blind_index = sa.Table(  # of each dataset: how many bits the tags of its index have, and those of the one that is being made
+    "blind_index",
+    metadata,
+    sa.Column("dataset", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("bits", sa.Integer, nullable=False),
+    sa.Column("next_version", sa.Integer),
+    sa.Column("next_bits", sa.Integer),
+    sa.Column("reached", pg.UUID),  # how far the new one is filled, in the order of records' ids
+    sa.CheckConstraint("bits between 1 and 31 and next_bits between 1 and 31", name="blind_index_bits"),
+    sa.CheckConstraint("(next_version is null) = (next_bits is null)", name="blind_index_next"),
+)

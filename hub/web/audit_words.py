@@ -16,6 +16,7 @@ Leaf = Mapping[str, Any]
 KINDS = {
     "query": "Records looked at",
     "export": "Records exported",
+    "match": "Values looked up",
     "publish": "Records published",
     "withdraw": "Records withdrawn",
     "shred": "Records destroyed",
@@ -148,6 +149,12 @@ def what(leaf: Leaf) -> str:
     part = f" (part {leaf['part']} of {leaf['parts']})" if leaf.get("parts", 1) > 1 else ""
     if kind in ("query", "export"):
         return _shown(leaf, kind, asked) + part
+    if kind == "match":
+        field = ", ".join(asked.get("fields", ()))
+        count = revision_count(leaf)
+        if asked.get("as") == "disclosed":
+            return f"found {_records(leaf, count)} by a value of {field}{part}"
+        return f"asked whether a value of {field} occurs ({_records(leaf, count)} compared){part}"
     if kind in ("publish", "withdraw"):
         verb = "published" if kind == "publish" else "withdrew"
         return f"{verb} {_records(leaf, revision_count(leaf))}{part}"

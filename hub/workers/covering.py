@@ -13,7 +13,8 @@ from hub.records import Record
 
 FRESH_S: Final = 60.0
 """An event opens what it shows while it is answered, not for good."""
-OPENING: Final = frozenset({"query", "export"})
+OPENING: Final = frozenset({"query", "export", "match"})
+TESTED: Final = "tested"  # what a leaf says of a field whose values were compared, and not given
 OPENED: Final = frozenset({"clear", "last"})  # the treatments that need a sealed field, or the exact place, opened
 
 
@@ -39,11 +40,7 @@ class Asked:
 
 def check(leaves: Sequence[str], age_s: float, name: str, dataset: type[Record], holder: Holder, asked: Iterable[Asked]) -> None:
     """Raises NotCovered unless the leaves of one event, `age_s` seconds old, show all that is asked to this holder."""
-    if not leaves:
-        raise NotCovered("No such event is in the log.")
-    if not -1 <= age_s <= FRESH_S:
-        raise NotCovered(f"The event is {age_s:.0f} s old; keys are lent while it is answered.")
-    bodies = [orjson.loads(leaf) for leaf in leaves]
+    bodies = _bodies(leaves, age_s)
     for body in bodies:
         _check_event(body, name, holder)
     shown: dict[str, tuple[BitMap64, set[int]]] = {}
@@ -58,6 +55,34 @@ def check(leaves: Sequence[str], age_s: float, name: str, dataset: type[Record],
         revisions, classes = shown.get(one.owner, (BitMap64(), set()))
         if one.revision_no not in revisions or one.cls not in classes:
             raise NotCovered("The event doesn't show all that is to be opened.")
+
+
+def check_tested(
+    leaves: Sequence[str], age_s: float, name: str, holder: Holder, field: str, question: str, asked: Iterable[tuple[str, int]]
+) -> None:
+    """Raises NotCovered unless the leaves of one event say that values of a field were tested with this question (its keyed hash, as the
+    leaf has it) in all these revisions, each of an owner.
+    """
+    bodies = _bodies(leaves, age_s)
+    tested: dict[str, BitMap64] = {}
+    for body in bodies:
+        _check_event(body, name, holder)
+        if body["type"] != "match" or body["asked"].get("hash") != question:
+            raise NotCovered("The event is not one that tests this question.")
+        told = body.get("shown", {})
+        if "owner" in body and "revisions" in told and told.get("fields", {}).get(field) == TESTED:
+            tested.setdefault(body["owner"], BitMap64()).update(revisions_in(told["revisions"]))
+    for owner, number in asked:
+        if number not in tested.get(owner, ()):
+            raise NotCovered("The event doesn't say that all of these were tested.")
+
+
+def _bodies(leaves: Sequence[str], age_s: float) -> list[dict[str, Any]]:
+    if not leaves:
+        raise NotCovered("No such event is in the log.")
+    if not -1 <= age_s <= FRESH_S:
+        raise NotCovered(f"The event is {age_s:.0f} s old; keys are lent while it is answered.")
+    return [orjson.loads(leaf) for leaf in leaves]
 
 
 def _check_event(body: Mapping[str, Any], name: str, holder: Holder) -> None:

@@ -137,8 +137,12 @@ class Keyd:
             self.limits = Limits(settings.opened_per_hour)
             destruction = Destruction(self.keyring, self.database.keys)
             self.destroying = Destroying(self.keyring, destruction, self.database.main, DATASETS, clock, settings.keys_backups_kept_days)
-            lending = Lending(self.keyring, self.signer, self.database.main, DATASETS, verifier, self.limits, clock)
-            self._server = KeyServer(keyd_socket(settings), lending, _users(settings))
+            questions, region = (
+                Limits(settings.matches_per_hour, "ask whether a value occurs {most} times within an hour"),
+                settings.phone_region,
+            )
+            self.lending = Lending(self.keyring, self.signer, self.database.main, DATASETS, verifier, self.limits, questions, clock, region)
+            self._server = KeyServer(keyd_socket(settings), self.lending, _users(settings))
         except BaseException:
             self.database.dispose()
             raise

@@ -15,8 +15,11 @@ from hub.crypto.keyring import Dek, Keyring
 from hub.crypto.keys import MAC_LABELS, NotCovered, Proof, Sealing
 from hub.crypto.leaf_signer import LeafSigner
 from hub.crypto.messages import (
+    AskTags,
     Bytes,
     Check,
+    Confirm,
+    Confirmed,
     Lent,
     Literals,
     Macs,
@@ -28,14 +31,16 @@ from hub.crypto.messages import (
     Seal,
     Sealed,
     SealNote,
+    Tags,
     Wanted,
 )
 from hub.db import Transaction, transaction
 from hub.errors import NotAuthenticated
 from hub.identity.tokens import AccessToken, Verifier
 from hub.records import Record
-from hub.workers.covering import Asked, Holder, check
+from hub.workers.covering import Asked, Holder, check, check_tested
 from hub.workers.limits import Limits
+from hub.workers.matching import Matching
 
 _COVERED = "select * from hub.{}_covered(%s::uuid, %s, %s, %s::uuid[], %s, %s, %s::uuid[])"
 
@@ -53,10 +58,14 @@ class Lending:
         datasets: Mapping[str, type[Record]],
         verifier: Verifier,
         limits: Limits,
+        questions: Limits,
         clock: Callable[[], datetime],
+        region: str | None = None,
     ) -> None:
-        self._keyring, self._signer, self._main, self._verifier, self._limits, self._clock = keyring, signer, main, verifier, limits, clock
+        self._keyring, self._signer, self._main, self._verifier, self._clock = keyring, signer, main, verifier, clock
+        self._limits, self._questions = limits, questions
         self._datasets = {dataset.number: (name, dataset) for name, dataset in datasets.items()}
+        self._matching = {dataset.number: Matching(name, dataset, keyring, main, region) for name, dataset in datasets.items()}
         self._slugs: dict[UUID, str] = {}
         self._answers: dict[type[Request], Callable[..., Reply]] = {
             Check: self._check,
@@ -64,6 +73,8 @@ class Lending:
             Macs: self._macs,
             Literals: self._literals,
             Open: self._open,
+            AskTags: self._tags,
+            Confirm: self._confirm,
             SealNote: self._seal_note,
             OpenNote: self._open_note,
         }
@@ -78,7 +89,15 @@ class Lending:
 
     def _seal(self, request: Seal) -> Reply:
         items = [Sealing(UUID(bytes=i.owner), UUID(bytes=i.record), i.rev, i.schema, i.bucket, i.fields) for i in request.items]
-        return Sealed(self._keyring.seal_batch(items))
+        sealed = self._keyring.seal_batch(items)
+        if request.dataset not in self._matching:
+            return Sealed(sealed)
+        tags, versions = self._matching[request.dataset].of_records(items)
+        return Sealed(
+            sealed,
+            [[(tag.field, tag.tag, tag.next_tag) for tag in found] for found in tags],
+            versions and (versions.version, versions.next),
+        )
 
     def _macs(self, request: Macs) -> Reply:
         if request.label not in MAC_LABELS:
@@ -99,10 +118,43 @@ class Lending:
             raise NotCovered("A note is opened for a client of its owner alone.")
         return Bytes([self._keyring.open_note(owner, UUID(bytes=request.note), request.blob)])
 
-    def _open(self, request: Open) -> Reply:
-        name, dataset = self._datasets.get(request.dataset, (None, None))
-        if name is None or dataset is None:
+    def _tags(self, request: AskTags) -> Reply:
+        self._dataset(request.dataset)
+        client = self._client(Proof(request.token, request.cookie))
+        self._questions.lend(client, 1, time.monotonic())
+        matching = self._matching[request.dataset]
+        version, tags = matching.asked(request.field, request.said, [UUID(bytes=owner) for owner in request.owners])
+        return Tags(version, tags)
+
+    def _confirm(self, request: Confirm) -> Reply:
+        name, _ = self._dataset(request.dataset)
+        token, event = self._token(Proof(request.token, request.cookie)), UUID(bytes=request.event)
+        client, age_s, leaves = self._look_up(name, event, token, request)
+        matching = self._matching[request.dataset]
+        question, field = matching.literals_hash(request.field, request.said), matching.field_name(request.field, request.said)
+        tested = [(self._slug_of(UUID(bytes=w.owner)), w.revision_no) for w in request.wanted]
+        check_tested(leaves, age_s, name, _holder(token, client), field, question, tested)
+        last = self._signer.sign(event, [leaf_hash(leaf.encode()) for leaf in leaves])[-1]
+        hits = matching.compare(request.field, request.said, request.wanted)
+        return Confirmed(hits, last.n, last.leaf_hash, last.chain, last.key, last.signature)
+
+    def _dataset(self, number: int) -> tuple[str, type[Record]]:
+        if number not in self._datasets:
             raise NotCovered("There is no such dataset.")
+        return self._datasets[number]
+
+    def _client(self, proof: Proof) -> str:
+        """Whose proof it is, if they may still act."""
+        token = self._token(proof)
+        cookie = None if proof.cookie is None else hashlib.sha256(proof.cookie.encode()).digest()
+        with transaction(self._main) as tx:
+            ((client, active),) = tx.rows("select * from hub.proven(%s, %s)", (None if token is None else token.client_id, cookie))
+        if not active:
+            raise NotAuthenticated("The client has been disabled, or the session has ended.")
+        return str(client)
+
+    def _open(self, request: Open) -> Reply:
+        name, dataset = self._dataset(request.dataset)
         token = self._token(Proof(request.token, request.cookie))
         event = UUID(bytes=request.event)
         client, age_s, leaves = self._look_up(name, event, token, request)
@@ -119,7 +171,7 @@ class Lending:
             raise NotAuthenticated("Keys are lent to who brings an access token or the cookie of a session.")
         return None if proof.token is None else self._verifier.verify(f"Bearer {proof.token}", self._clock())
 
-    def _look_up(self, name: str, event: UUID, token: AccessToken | None, request: Open) -> tuple[str, float, list[str]]:
+    def _look_up(self, name: str, event: UUID, token: AccessToken | None, request: Open | Confirm) -> tuple[str, float, list[str]]:
         """The client, as the hub knows it, the event's age in seconds, and its leaves."""
         cookie = None if request.cookie is None else hashlib.sha256(request.cookie.encode()).digest()
         revisions: dict[tuple[bytes, int, int, bytes], Wanted] = {(w.record, w.rev, w.revision_no, w.owner): w for w in request.wanted}

@@ -1,4 +1,6 @@
-"""How many keys a client may be lent within an hour: a bound on what a stolen token, or a serving process gone wrong, takes away."""
+"""How many keys a client may be lent, and how often it may ask for a value, within an hour: a bound on what a stolen token, or a serving
+process gone wrong, takes away.
+"""
 
 from collections import OrderedDict, deque
 from threading import Lock
@@ -14,8 +16,9 @@ KEPT: Final = 10_000  # clients; the one that has asked least recently is forgot
 class Limits:
     """Counts by client. Thread-safe; forgets with the process, which a client can't restart."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._lock = most, Lock()
+    def __init__(self, most: int, what: str = "open {most} classes of records within an hour") -> None:
+        """`what`: the end of "This client may …", with `{most}` in it."""
+        self._most, self._what, self._lock = most, what.format(most=f"{most:,}"), Lock()
         self._lent: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()
 
     def lend(self, client: str, keys: int, now: float) -> None:
@@ -30,7 +33,7 @@ class Limits:
             while steps and steps[0][0] <= now - HOUR_S:
                 steps.popleft()
             if sum(count for _, count in steps) + keys > self._most:
-                raise OverLimit(f"This client may open {self._most:,} classes of records within an hour, and has. Try again later.")
+                raise OverLimit(f"This client may {self._what}, and has. Try again later.")
             if steps and now - steps[-1][0] < STEP_S:
                 steps[-1] = (steps[-1][0], steps[-1][1] + keys)
             else:

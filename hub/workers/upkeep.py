@@ -32,6 +32,7 @@ class Held:
     rotation: Rotation
     signer: LeafSigner
     keys: Engine
+    main: Engine
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def held(settings: Settings, addresses: Addresses) -> Iterator[Held]:
         keyring = Keyring(root, database.keys)
         keyring.check()
         signer = LeafSigner(keyring.signing_seed(), database.keys)
-        yield Held(keyring, Rotation(root, database.keys), signer, database.keys)
+        yield Held(keyring, Rotation(root, database.keys), signer, database.keys, database.main)
     finally:
         database.dispose()
 

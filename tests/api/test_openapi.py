@@ -39,9 +39,9 @@ def nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 def routes(world: World) -> Iterator[tuple[str, str]]:
     """Every path and method that the application has, each dataset's by its name."""
-    from hub.api import agreements, audit, collections, duties, health, imports, maps, oauth, openapi, publish, shreds
+    from hub.api import agreements, audit, collections, duties, health, imports, maps, match, oauth, openapi, publish, shreds
 
-    for module in (agreements, audit, collections, duties, health, imports, maps, oauth, openapi, publish, shreds):
+    for module in (agreements, audit, collections, duties, health, imports, maps, match, oauth, openapi, publish, shreds):
         for route in module.router().routes:
             for name in DATASETS if "{name}" in route.path else [""]:
                 for method in route.methods - {"HEAD"}:

@@ -222,12 +222,12 @@ def test_a_hub_that_stores_nothing_on_refusal_would_be_noticed_if_it_did(partner
 
 
 def test_no_connection_is_held_while_fields_are_sealed(partners: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    seal, held = RemoteKeys.seal_batch, []
+    seal, held = RemoteKeys.seal_records, []
 
     def watched(self: RemoteKeys, *arguments: Any) -> Any:
         held.append(partners.database.writer.pool.checkedout())  # type: ignore[attr-defined]
         return seal(self, *arguments)
 
-    monkeypatch.setattr(RemoteKeys, "seal_batch", watched)
+    monkeypatch.setattr(RemoteKeys, "seal_records", watched)
     assert partners.publish("police", feature("HELD", narrative="x")).status_code == 201
     assert held == [0]

@@ -41,12 +41,12 @@ COMMIT = "commit"  # not a function: the message by which publish commits
 PUBLISH_STEPS = [
     (RemoteKeys, "macs"),
     (Publishing, "_known"),
-    (RemoteKeys, "seal_batch"),
+    (RemoteKeys, "seal_records"),
     (Publishing, "_store"),
     (publish, "append"),
     (Transaction, COMMIT),
 ]
-QUERY_STEPS = [(Querying, "_admit"), (Querying, "_execute"), (disclosure, "append"), (RemoteKeys, "open_batch")]
+QUERY_STEPS = [(Querying, "admit"), (Querying, "execute"), (disclosure, "append"), (RemoteKeys, "open_batch")]
 
 
 @pytest.fixture(scope="module")

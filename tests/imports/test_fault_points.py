@@ -24,7 +24,7 @@ pytestmark = pytest.mark.db
 SECRET = "a witness said so"
 STEPS = [
     (RemoteKeys, "macs"),
-    (RemoteKeys, "seal_batch"),
+    (RemoteKeys, "seal_records"),
     (Publishing, "_known"),
     (Publishing, "_store"),
     (publish, "append"),

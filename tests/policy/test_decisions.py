@@ -124,13 +124,13 @@ def in_views(one: Played) -> Iterator[str]:
 
 def in_answers(one: Played, monkeypatch: pytest.MonkeyPatch, taken: Counter[str]) -> Iterator[str]:
     """Asks for pages by walking and by seeking in turn, and for some records by their ids."""
-    execute = query.Querying._execute
+    execute = query.Querying.execute
 
     def counted(self: Any, session: Any, path: str, *more: Any) -> Any:
         taken[path] += 1
         return execute(self, session, path, *more)
 
-    monkeypatch.setattr(query.Querying, "_execute", counted)
+    monkeypatch.setattr(query.Querying, "execute", counted)
     names = list(one.ids)
     for n, asked in enumerate(one.batch.asked):
         monkeypatch.setattr(query, "SEEK_SHARE", 2.0 if n % 2 else -1.0)

@@ -16,6 +16,7 @@ from tests.world import ASSERTION_TYPE, feature
 POSTER = "poster"  # publishes during the comparison, so that no reader's own part of the log grows
 PURPOSE = "research"
 EARTH = "-180,-90,180,90"
+AS_JSON = (("Content-Type", "application/json"),)
 
 Operation = Mapping[str, Any]
 Asks = Iterator[Ask]
@@ -89,13 +90,19 @@ def _change(method: str, path: str, _op: Operation, scenario: Scenario, ids: Map
                 yield Ask(method, path.replace("{id}", wanted), POSTER, params=(("recall", "erasure"),), headers=(("If-Match", tag),))
 
 
+def _match(method: str, path: str, _op: Operation, scenario: Scenario, _ids: Mapping[str, str]) -> Asks:
+    for question in ({"field": "phone", "value": "+44 113 496 0000"}, {"field": "vehicles", "plate": "X"}, {"field": "place"}):
+        for client in (None, scenario.reader):
+            yield Ask(method, path, client, PURPOSE if client else None, json=question, headers=AS_JSON)
+
+
 def _destroy(method: str, path: str, op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
     """Who would destroy or hold another provider's record learns nothing of whether it is there."""
     mine = [ids[pair[0]["properties"]["external_id"]] for pair in scenario.pairs[:2]]
     for client in (None, POSTER, scenario.reader):
         for wanted in [*mine, "6f0f4a44-0000-4000-8000-000000000000"]:
             body = {"record": wanted, "reference": "x"} if "hold" in op["operationId"] else {"records": [wanted]}
-            yield Ask(method, path.replace("{id}", wanted), client, json=body if method == "POST" else None)
+            yield Ask(method, path.replace("{id}", wanted), client, json=body if method == "POST" else None, headers=AS_JSON)
 
 
 def _import(method: str, path: str, _op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
@@ -222,6 +229,7 @@ GENERATORS: dict[str, Callable[..., Asks]] = {
     **dict.fromkeys(AGREEMENTS, _agreements),
     **dict.fromkeys(DUTIES, _duties),
     "counts_incidents": _plain,
+    "match_incidents": _match,
 }
 
 

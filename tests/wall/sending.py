@@ -71,7 +71,7 @@ def _headers(world: World, ask: Ask) -> dict[str, str]:
     headers = {"Host": BASE.removeprefix("http://"), **dict(ask.headers)}
     if ask.client:
         headers |= world.bearer_for(ask.client, ask.scope) if ask.scope else world.bearer(ask.client, ask.purpose)
-    if ask.json is not None:
+    if ask.json is not None and "Content-Type" not in headers:
         headers["Content-Type"] = "application/json" if ask.scope else "application/geo+json"
     if ask.form is not None:
         headers["Content-Type"] = "application/x-www-form-urlencoded"

@@ -65,14 +65,14 @@ FUNCTIONS = {
         "agreement_areas",
         "refusal_snapshot",
         "deliver",
-        *(f"{name}_{what}" for name in DATASETS for what in ("ctx", "counts")),
+        *(f"{name}_{what}" for name in DATASETS for what in ("ctx", "counts", "candidates")),
     },
     "hub_writer": {
         "audit_append",
         "admit",
         "policy_snapshot",
         "organisation_names",
-        *(f"{name}_{what}" for name in DATASETS for what in (*WRITING, "held", "shred", "due", "before", "keep")),
+        *(f"{name}_{what}" for name in DATASETS for what in (*WRITING, "held", "shred", "due", "before", "keep", "index")),
     },
     "hub_auditor": {
         "audit_append",
@@ -87,7 +87,9 @@ FUNCTIONS = {
         "organisation_names",
         "shred_done",
         "shreds_complete",
-        *(f"{name}_{what}" for name in DATASETS for what in ("covered", "shred_order", "living")),
+        *(f"blind_{what}" for what in ("state", "begin", "finish")),
+        "proven",
+        *(f"{name}_{what}" for name in DATASETS for what in ("covered", "shred_order", "living", "matched", "to_index", "size", "reindex")),
     },
     "hub_keys": set(),
 }

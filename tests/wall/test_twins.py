@@ -237,7 +237,7 @@ def _statements(world: World, patch: pytest.MonkeyPatch, bug: Bug) -> Iterator[N
     assert spoiled.replaced or not bug.finds
 
 
-WRITING = ("publish", "replace", "withdraw", "import", "shred", "hold")  # their parameters are headers
+WRITING = ("publish", "replace", "withdraw", "import", "shred", "hold", "match")  # their parameters are headers
 
 # --- the tests -----------------------------------------------------------------------------------------------------------------
 

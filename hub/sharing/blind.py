@@ -1,0 +1,103 @@
+"""The blind index of a dataset, as SQL text: which records may hold a value, told by truncated tags that the key process makes. Migrations
+hold it frozen.
+
+Whoever stores names the versions that the tags were made for; when they are no longer those of the index it has to begin again. So once a
+new version has begun every new record has its tag, and the key process adds those of the records that were there.
+"""
+
+from hub.records import Record
+from hub.released import READER, WRITER
+from hub.sharing.covered import KEYD
+from hub.tables import SCHEMA, sealed_column, sealed_fields
+
+FIRST_BITS = 8
+"""Enough for 65,536 values (hub/workers/reindexing.py)."""
+_DEFINER = "security definer set search_path = pg_catalog, public, pg_temp"
+_TAGS = "p_ids uuid[], p_fields int[], p_tags int[], p_next_tags int[]"
+
+
+def blind_sql(name: str, dataset: type[Record]) -> str:
+    """The functions of writers, readers and the key process."""
+    return _index_sql(name, dataset) + _candidates_sql(name) + _keyd_sql(name, dataset)
+
+
+def _index_sql(name: str, dataset: type[Record]) -> str:
+    return f"""
+insert into {SCHEMA}.blind_index (dataset, version, bits) values ({dataset.number}, 1, {FIRST_BITS}) on conflict do nothing;
+-- Tags of records that were stored in this transaction. Those of their former revisions are gone by then.
+create function {SCHEMA}.{name}_index(p_provider int, p_version int, p_next_version int, {_TAGS}) returns void
+language plpgsql volatile {_DEFINER} as $$
+begin
+  perform from {SCHEMA}.blind_index b where b.dataset = {dataset.number} and b.version = p_version
+    and b.next_version is not distinct from p_next_version for share;
+  if not found then
+    raise exception 'the index is of another version by now' using errcode = '40001';
+  end if;
+  insert into {SCHEMA}.{name}_blind (id, provider, field, version, tag, next_version, next_tag)
+  select u.id, p_provider, u.field, p_version, u.tag, case when u.next_tag is not null then p_next_version end, u.next_tag
+  from unnest(p_ids, p_fields, p_tags, p_next_tags) u(id, field, tag, next_tag)
+  where exists (select from {SCHEMA}.{name} i where i.id = u.id and i.provider = p_provider);
+end $$;
+grant execute on function {SCHEMA}.{name}_index to {WRITER};
+"""
+
+
+def _candidates_sql(name: str) -> str:
+    return f"""
+-- Records of these providers that may hold a value: those with its tag, and others by chance.
+create function {SCHEMA}.{name}_candidates(p_field int, p_version int, p_tags int[], p_providers int[]) returns setof uuid
+language sql stable {_DEFINER} as $$
+  select b.id from unnest(p_providers, p_tags) u(provider, tag)
+  join {SCHEMA}.{name}_blind b on b.field = p_field and b.tag = u.tag and b.provider = u.provider and b.version = p_version
+  union
+  select b.id from unnest(p_providers, p_tags) u(provider, tag)
+  join {SCHEMA}.{name}_blind b on b.field = p_field and b.next_tag = u.tag and b.provider = u.provider and b.next_version = p_version
+$$;
+grant execute on function {SCHEMA}.{name}_candidates to {READER};
+"""
+
+
+def _keyd_sql(name: str, dataset: type[Record]) -> str:
+    fields = [f for f in sealed_fields(dataset) if f.matched]
+    blob = f"case p_field {' '.join(f'when {f.number} then r.{sealed_column(f)}' for f in fields)} end"
+    values = ", ".join(f"({f.number}, i.{sealed_column(f)})" for f in fields)
+    return f"""
+-- For the key process, which compares them itself: what revisions hold in a field that can be looked up, in their order.
+create function {SCHEMA}.{name}_matched(p_field int, p_ids uuid[], p_revs int[]) returns table (n bigint, blob bytea)
+language sql stable {_DEFINER} as $$
+  select u.n, (select {blob} from (select * from {SCHEMA}.{name}_history h where h.id = u.id and h.rev = u.rev) r
+               union all select {blob} from {SCHEMA}.{name} r where r.id = u.id and r.rev = u.rev)
+  from unnest(p_ids, p_revs) with ordinality u(id, rev, n)
+$$;
+-- For the key process, which makes the tags of a new version: the fields that can be looked up of the next p_count records after p_id.
+create function {SCHEMA}.{name}_to_index(p_id uuid, p_count int) returns table (id uuid, rev int, owner uuid, field int, blob bytea)
+language sql stable {_DEFINER} as $$
+  select i.id, i.rev, o.uid, f.field, f.blob
+  from (select * from {SCHEMA}.{name} x where x.id > p_id order by x.id limit p_count) i
+  join {SCHEMA}.organisations o on o.id = i.provider
+  cross join lateral (values {values}) f(field, blob) order by i.id, f.field
+$$;
+-- How many records there are: for the length of tags.
+create function {SCHEMA}.{name}_size() returns bigint language sql stable {_DEFINER} as $$ select count(*) from {SCHEMA}.{name} $$;
+-- Puts tags of both versions in the place of what there is of these records, unless they have changed since; and notes how far it came.
+create function {SCHEMA}.{name}_reindex(p_version int, p_next_version int, p_reached uuid, p_all uuid[], p_revs int[], {_TAGS})
+returns void language plpgsql volatile {_DEFINER} as $$
+declare same uuid[];
+begin
+  perform pg_advisory_xact_lock_shared(7201, 2);
+  perform from {SCHEMA}.{name} i where i.id = any(p_all) order by i.id for update;
+  perform from {SCHEMA}.blind_index b where b.dataset = {dataset.number} and b.version = p_version and b.next_version = p_next_version
+    for update;
+  if not found then
+    raise exception 'the index is of another version by now' using errcode = '40001';
+  end if;
+  same := array(select i.id from {SCHEMA}.{name} i join unnest(p_all, p_revs) u(id, rev) on u.id = i.id and u.rev = i.rev);
+  delete from {SCHEMA}.{name}_blind b where b.id = any(same);
+  insert into {SCHEMA}.{name}_blind (id, provider, field, version, tag, next_version, next_tag)
+  select u.id, i.provider, u.field, p_version, u.tag, p_next_version, u.next_tag
+  from unnest(p_ids, p_fields, p_tags, p_next_tags) u(id, field, tag, next_tag) join {SCHEMA}.{name} i on i.id = u.id
+  where u.id = any(same);
+  update {SCHEMA}.blind_index set reached = p_reached where dataset = {dataset.number};
+end $$;
+grant execute on function {SCHEMA}.{name}_matched, {SCHEMA}.{name}_to_index, {SCHEMA}.{name}_size, {SCHEMA}.{name}_reindex to {KEYD};
+"""

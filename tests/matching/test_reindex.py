@@ -1,0 +1,190 @@
+"""A new version of the index: filled while lookups go on, broken off at any step, switched at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from hub.datasets import DATASETS
+from hub.errors import Unavailable
+from hub.sharing.publish import Publishing
+from hub.workers import reindexing
+from hub.workers.limits import Limits
+from hub.workers.matching import Matching
+from hub.workers.reindexing import Reindexing, bits_for
+from tests.commands import Run, environment
+from tests.world import World, feature, grant
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def shared(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder: Path = tmp_path_factory.mktemp("mous")
+    for slug in ("police", "health"):
+        world.organisation(slug)
+    world.mou(folder, "MOU-ASK", "police", "health", [grant(actions=["match"], fields={"phone": "match_only", "vehicles": "match_only"})])
+    sent = [feature(f"A-{n}", phone=number(n), vehicles=[{"plate": f"P {n}"}, {"plate": f"Q {n}"}]) for n in range(COUNT)]
+    assert world.publish("police", *sent, feature("bare")).status_code == 201
+    world.keyd.lending._questions = Limits(1_000_000)
+    return world
+
+
+@pytest.fixture
+def work(shared: World, monkeypatch: pytest.MonkeyPatch) -> Reindexing:
+    monkeypatch.setattr(reindexing, "AT_ONCE", 5)
+    held, dataset = shared.keyd, DATASETS["incidents"]
+    matching = Matching("incidents", dataset, held.keyring, held.database.main, None)
+    return Reindexing("incidents", dataset, held.keyring, matching, held.database.main)
+
+
+def number(n: int) -> str:
+    return f"+44 20 7946 {n:04d}"
+
+
+def matched(world: World, n: int) -> bool:
+    headers = world.bearer("health", "research")
+    for question in ({"field": "phone", "value": number(n)}, {"field": "vehicles", "plate": f"q-{n}"}):
+        answer = world.http.post("/collections/incidents/match", json=question, headers=headers)
+        assert answer.status_code == 200, answer.text
+    found: bool = answer.json()["match"]
+    return found
+
+
+def all_match(world: World, count: int = COUNT) -> bool:
+    return [matched(world, n) for n in range(count + 1)] == [True] * count + [False]
+
+
+def rows(world: World, statement: str) -> list[Any]:
+    with world.superuser() as admin:
+        return list(admin.execute(sa.text(statement)))
+
+
+def all_of(work: Reindexing) -> None:
+    work.begin()
+    while work.fill():
+        pass
+    work.finish()
+
+
+@pytest.mark.parametrize(("records", "bits"), [(0, 8), (100, 8), (65_536, 12), (1_000_000, 15), (10**9, 22)])
+def test_tags_are_as_long_as_the_number_of_records_asks_for(records: int, bits: int) -> None:
+    assert bits_for(records) == bits
+    if records > 10_000:
+        assert 2 <= records / 2**bits <= records**0.5
+
+
+def test_lookups_go_on_while_a_new_version_is_made(shared: World, work: Reindexing) -> None:
+    before = work._matching.state()
+    assert all_match(shared)
+    state = work.begin()
+    assert (state.version, state.next_version) == (before.version, before.version + 1)
+    batches = 0
+    while work.fill():
+        batches += 1
+        assert all_match(shared)
+    assert batches == 3
+    assert work.finish().version == before.version + 1
+    assert all_match(shared)
+    assert rows(shared, f"select count(*) from hub.incidents_blind where coalesce(next_version, version) <> {before.version + 1}") == [(0,)]
+
+
+def test_what_is_published_meanwhile_is_in_both_versions(shared: World, work: Reindexing) -> None:
+    work.begin()
+    work.fill()
+    assert shared.publish("police", feature("late", phone="+44 20 7946 9000"), feature("A-1", phone=number(1))).status_code in (200, 201)
+    late = "select next_tag is not null from hub.incidents_blind b join hub.incidents i using (id) where i.external_id in ('late', 'A-1')"
+    assert rows(shared, late) == [(True,)] * 2
+    while work.fill():
+        pass
+    work.finish()
+    answer = shared.http.post(
+        "/collections/incidents/match",
+        json={"field": "phone", "value": "+44 20 7946 9000"},
+        headers=shared.bearer("health", "research"),
+    )
+    assert answer.json()["match"]
+    sent = [feature("A-1", phone=number(1), vehicles=[{"plate": "P 1"}, {"plate": "Q 1"}])]
+    assert shared.publish("police", *sent).status_code == 200
+
+
+@pytest.mark.parametrize("step", ["begin", "finish"])
+def test_a_publication_under_way_when_the_version_changes_begins_again(
+    shared: World, work: Reindexing, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    if step == "finish":
+        work.begin()
+        while work.fill():
+            pass
+    store, done = Publishing._store, []
+
+    def late(self: Publishing, *arguments: Any) -> Any:
+        if not done:
+            done.append(work.begin() if step == "begin" else work.finish())
+        return store(self, *arguments)
+
+    monkeypatch.setattr(Publishing, "_store", late)
+    assert shared.publish("police", feature(f"race-{step}", phone="+44 20 7946 9100")).status_code == 201
+    newest = max(v for v in (work._matching.state().version, work._matching.state().next_version) if v)
+    of_it = "select coalesce(next_version, version) from hub.incidents_blind b join hub.incidents i using (id) where external_id = "
+    of_it += f"'race-{step}'"
+    assert rows(shared, of_it) == [(newest,)]
+    all_of(work)
+
+
+@contextmanager
+def breaking(engine: sa.Engine, at: int) -> Iterator[None]:
+    """The `at`-th connection that is asked for isn't given."""
+    seen = 0
+
+    def strike(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == at:
+            raise ConnectionAbortedError
+
+    sa.event.listen(engine, "checkout", strike)
+    try:
+        yield
+    finally:
+        sa.event.remove(engine, "checkout", strike)
+
+
+def test_broken_off_at_any_step_lookups_find_everything_and_the_next_run_ends_it(shared: World, work: Reindexing) -> None:
+    for at in range(1, 60):
+        before, whole = work._matching.state().version, True
+        try:
+            with breaking(shared.keyd.database.main, at):
+                all_of(work)
+        except (ConnectionAbortedError, Unavailable):
+            whole = False
+        assert all_match(shared)
+        all_of(work)
+        assert work._matching.state().version > before
+        assert all_match(shared)
+        if whole:
+            break
+    assert whole
+    assert at > 5
+
+
+def test_records_of_before_there_was_an_index_are_taken_in(shared: World, work: Reindexing) -> None:
+    with shared.superuser() as admin:
+        admin.exec_driver_sql("delete from hub.incidents_blind")
+    assert not matched(shared, 0)
+    all_of(work)
+    assert all_match(shared)
+
+
+def test_the_command_says_what_it_did(shared: World, bare: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment(shared).items():
+        monkeypatch.setenv(name, value)
+    ran = bare("reindex")
+    assert ran.code == 0, ran.err
+    assert "records of incidents are in version" in ran.out
+    assert "whose tags have 8 bits" in ran.out
+    assert "no dataset" in bare("reindex", "--dataset", "weather").err
+    assert all_match(shared)
