@@ -24,6 +24,7 @@ check: dev-setup ## lint, types, import contracts, tests that need no database
 	$(PYTEST) -q -m "not db and not slow and not soak"
 
 bench: dev-setup ## benchmarks; ONLY=query for a part
+	@.venv/bin/python -m pip -q --disable-pip-version-check install --no-deps --require-hashes --only-binary :all: -r requirements-bench.lock
 	.venv/bin/python -m tests.bench
 
 soak: dev-setup ## the long runs

@@ -10,9 +10,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import audit, maps, policy, publish, query, setting, signin
+from tests.bench import audit, crypto, maps, policy, publish, query, setting, signin
 
-PARTS = {"publish": publish.run, "query": query.run, "policy": policy.run, "audit": audit.run, "signin": signin.run, "maps": maps.run}
+PARTS = {
+    "publish": publish.run,
+    "query": query.run,
+    "policy": policy.run,
+    "crypto": crypto.run,
+    "audit": audit.run,
+    "signin": signin.run,
+    "maps": maps.run,
+}
 ROOT = Path(__file__).resolve().parents[2]
 
 

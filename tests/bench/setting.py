@@ -190,7 +190,7 @@ def _hub(setting: Setting, rows: int) -> None:
             owner = organisations.get(database.writer, "bench-police")
             publisher = Publisher(owner.id, owner.uid, owner.slug, By(owner.slug, owner.slug))
             began = time.perf_counter()
-            for n, batch in enumerate(_batches(rows)):
+            for n, batch in enumerate(batches(rows)):
                 called.datasets["incidents"].publishing.publish(publisher, batch)
                 if n % 10 == 9:
                     print(f"  {(n + 1) * BATCH:,} rows, {(n + 1) * BATCH / (time.perf_counter() - began):,.0f} rows/s", flush=True)
@@ -205,7 +205,7 @@ def _hub(setting: Setting, rows: int) -> None:
     (HOME / f"{name}.ready").write_text(mark)
 
 
-def _batches(rows: int) -> Iterator[list[Incident]]:
+def batches(rows: int) -> Iterator[list[Incident]]:
     """The frozen rows as incidents. Its 20 categories map one to one onto the hub's 20; the summary becomes the narrative."""
     categories: dict[str, Category] = {}
     names = list(Category)
@@ -246,11 +246,15 @@ def _partners(engine: sa.Engine, state: Path) -> None:
             clients.add(engine, slug, slug, key.with_name(key.name + ".pub").read_bytes(), scopes)
 
 
+def signing(engine: sa.Engine) -> Signing:
+    """Both parties of every agreement, without the document, which takes long to make."""
+    clock = Clock()
+    return Signing(Lifecycle(engine, DATASETS, lambda mou, _names: mou.source, clock), PartyKeys(engine, clock), clock)
+
+
 def _agreements(engine: sa.Engine, folder: Path) -> None:
     """One grant over everything; six grants over everything; six that see 15 %; four that see 1 %; 40 of others (about 4 labels a row)."""
-    clock = Clock()
-    lifecycle = Lifecycle(engine, DATASETS, lambda mou, _names: mou.source, clock)
-    signing = Signing(lifecycle, PartyKeys(engine, clock), clock)
+    agreements = signing(engine)
     names = [str(c) for c in Category]
     everything = [grant_of("all", "everything")]
     six = [grant_of(f"g{n}", "everything" if n == 0 else [_one("category", names[n])], 1_500 + n) for n in range(6)]
@@ -261,13 +265,13 @@ def _agreements(engine: sa.Engine, folder: Path) -> None:
         grant_of(f"g{n}", [_one("category", names[7]), _one("severity", 3), _one("status", str(list(Status)[n]))], 1_600 + n)
         for n in range(4)
     ]
-    signing.load(loaded(folder, "everything", everything))
-    signing.load(loaded(folder, "six", six))
-    signing.load(loaded(folder, "fifteen", fifteen))
-    signing.load(loaded(folder, "one", one))
+    agreements.load(loaded(folder, "everything", everything))
+    agreements.load(loaded(folder, "six", six))
+    agreements.load(loaded(folder, "fifteen", fifteen))
+    agreements.load(loaded(folder, "one", one))
     for n in range(20):
         grants = [grant_of(f"g{m}", [_one("category", names[(n + 7 * m) % 20])]) for m in range(2)]
-        signing.load(loaded(folder, f"other-{n:02d}", grants))
+        agreements.load(loaded(folder, f"other-{n:02d}", grants))
 
 
 def _one(field: str, *values: str | int) -> dict[str, object]:
