@@ -57,12 +57,10 @@ class LeafSigner:
 
     def __init__(self, seed: bytes, engine: Engine) -> None:
         self._key, self._engine, self._lock = Ed25519PrivateKey.from_private_bytes(seed), engine, Lock()
+        self._storing = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._head: tuple[int, bytes] | None = None
-
-    @property
-    def public(self) -> bytes:
+        self.public = self._key.public_key().public_bytes_raw()
         """The public key, 32 bytes."""
-        return self._key.public_key().public_bytes_raw()
 
     def sign(self, event: UUID, hashes: Sequence[bytes]) -> list[Signed]:
         """Signs the leaves of `event`; durable on return.
@@ -109,5 +107,5 @@ class LeafSigner:
             "chains": [s.chain for s in made],
             "signatures": [s.signature for s in made],
         }
-        with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        with self._storing.connect() as connection:
             connection.execute(_ADD, values)

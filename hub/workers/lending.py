@@ -4,7 +4,7 @@ and only once the event's leaves are signed (docs/decisions/0023-key-process.md)
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -32,7 +32,6 @@ from hub.crypto.messages import (
     Sealed,
     SealNote,
     Tags,
-    Wanted,
 )
 from hub.db import Transaction, transaction
 from hub.errors import NotAuthenticated
@@ -42,7 +41,7 @@ from hub.workers.covering import Asked, Holder, check, check_tested
 from hub.workers.limits import Limits
 from hub.workers.matching import Matching
 
-_COVERED = "select * from hub.{}_covered(%s::uuid, %s, %s, %s::uuid[], %s, %s, %s::uuid[])"
+_COVERED = "select * from hub.{}_covered(%s::uuid, %s, %s, %s::uuid[], %s::int[], %s::bigint[], %s::uuid[])"
 
 
 class Lending:
@@ -66,7 +65,7 @@ class Lending:
         self._limits, self._questions = limits, questions
         self._datasets = {dataset.number: (name, dataset) for name, dataset in datasets.items()}
         self._matching = {dataset.number: Matching(name, dataset, keyring, main, region) for name, dataset in datasets.items()}
-        self._slugs: dict[UUID, str] = {}
+        self._slugs: dict[bytes, str] = {}
         self._answers: dict[type[Request], Callable[..., Reply]] = {
             Check: self._check,
             Seal: self._seal,
@@ -113,10 +112,9 @@ class Lending:
 
     def _open_note(self, request: OpenNote) -> Reply:
         token = self._token(Proof(request.token, request.cookie))
-        owner = UUID(bytes=request.owner)
-        if token is None or self._slug_of(owner) != token.organisation:
+        if token is None or self._slug_of(request.owner) != token.organisation:
             raise NotCovered("A note is opened for a client of its owner alone.")
-        return Bytes([self._keyring.open_note(owner, UUID(bytes=request.note), request.blob)])
+        return Bytes([self._keyring.open_note(UUID(bytes=request.owner), UUID(bytes=request.note), request.blob)])
 
     def _tags(self, request: AskTags) -> Reply:
         self._dataset(request.dataset)
@@ -132,7 +130,7 @@ class Lending:
         client, age_s, leaves = self._look_up(name, event, token, request)
         matching = self._matching[request.dataset]
         question, field = matching.literals_hash(request.field, request.said), matching.field_name(request.field, request.said)
-        tested = [(self._slug_of(UUID(bytes=w.owner)), w.revision_no) for w in request.wanted]
+        tested = [(self._slug_of(w.owner), w.revision_no) for w in request.wanted]
         check_tested(leaves, age_s, name, _holder(token, client), field, question, tested)
         last = self._signer.sign(event, [leaf_hash(leaf.encode()) for leaf in leaves])[-1]
         hits = matching.compare(request.field, request.said, request.wanted)
@@ -158,11 +156,13 @@ class Lending:
         token = self._token(Proof(request.token, request.cookie))
         event = UUID(bytes=request.event)
         client, age_s, leaves = self._look_up(name, event, token, request)
-        asked = [Asked(self._slug_of(UUID(bytes=w.owner)), w.revision_no, w.cls) for w in request.wanted]
+        asked = [Asked(self._slug_of(w.owner), w.revision_no, w.cls) for w in request.wanted]
         check(leaves, age_s, name, dataset, _holder(token, client), asked)
         self._limits.lend(client, len(request.wanted), time.monotonic())
         last = self._signer.sign(event, [leaf_hash(leaf.encode()) for leaf in leaves])[-1]
-        keys = self._keyring.lend([Dek(UUID(bytes=w.owner), UUID(bytes=w.record), w.cls, w.rev) for w in request.wanted])
+        # A page asks for each record once a class, and of few owners; an id takes longer to make than to look up.
+        ids = {raw: UUID(bytes=raw) for raw in {raw for w in request.wanted for raw in (w.owner, w.record)}}
+        keys = self._keyring.lend([Dek(ids[w.owner], ids[w.record], w.cls, w.rev) for w in request.wanted])
         return Lent(keys, last.n, last.leaf_hash, last.chain, last.key, last.signature)
 
     def _token(self, proof: Proof) -> AccessToken | None:
@@ -174,12 +174,12 @@ class Lending:
     def _look_up(self, name: str, event: UUID, token: AccessToken | None, request: Open | Confirm) -> tuple[str, float, list[str]]:
         """The client, as the hub knows it, the event's age in seconds, and its leaves."""
         cookie = None if request.cookie is None else hashlib.sha256(request.cookie.encode()).digest()
-        revisions: dict[tuple[bytes, int, int, bytes], Wanted] = {(w.record, w.rev, w.revision_no, w.owner): w for w in request.wanted}
+        revisions = {(w.record, w.rev, w.revision_no, w.owner) for w in request.wanted}
         columns = (
-            [str(UUID(bytes=record)) for record, *_ in revisions],
-            [rev for _, rev, *_ in revisions],
-            [number for _, _, number, _ in revisions],
-            [str(UUID(bytes=owner)) for *_, owner in revisions],
+            _array(record.hex() for record, *_ in revisions),
+            _array(rev for _, rev, *_ in revisions),
+            _array(number for _, _, number, _ in revisions),
+            _array(owner.hex() for *_, owner in revisions),
         )
         with transaction(self._main) as tx:
             ((client, active, age_s, leaves, strangers),) = tx.rows(
@@ -191,7 +191,7 @@ class Lending:
             raise NotCovered("The store holds no such revisions of these owners.")
         return client, 0.0 if age_s is None else age_s, leaves or []
 
-    def _slug_of(self, owner: UUID) -> str:
+    def _slug_of(self, owner: bytes) -> str:
         """The organisation whose id in ciphertexts this is; an id is never given anew."""
         if owner not in self._slugs:
             with transaction(self._main) as tx:
@@ -201,8 +201,13 @@ class Lending:
         return self._slugs[owner]
 
 
-def _slugs(tx: Transaction) -> dict[UUID, str]:
-    return {UUID(str(uid)): slug for _, slug, uid in tx.rows("select * from hub.organisation_names()")}
+def _array(values: Iterable[str | int]) -> str:
+    """PostgreSQL's array literal, of ids in hexadecimal or of numbers."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _slugs(tx: Transaction) -> dict[bytes, str]:
+    return {UUID(str(uid)).bytes: slug for _, slug, uid in tx.rows("select * from hub.organisation_names()")}
 
 
 def _holder(token: AccessToken | None, client: str) -> Holder:
