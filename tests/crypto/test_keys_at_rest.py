@@ -1,4 +1,4 @@
-"""What lies in the keys database, and that no nonce comes twice."""
+"""What lies in the keys database."""
 
 import os
 import subprocess
@@ -56,33 +56,3 @@ def test_the_keys_database_holds_no_plaintext_and_no_key(keys_engine: sa.Engine,
     assert nonces
     assert found(nonces, text) == nonces  # the control: what is stored is found
     assert items[0].record.hex in text.decode().replace("-", "")
-
-
-def nonces_of(rows: Iterable[bytes], blobs: Iterable[bytes]) -> list[bytes]:
-    return [row[6:18] for row in rows] + [blob[3:15] for blob in blobs]
-
-
-def census(keyring: Keyring, admin: sa.Engine, records: int, fields: int) -> tuple[int, int]:
-    """Seals made, and how many different nonces they used (fields and wraps together)."""
-    blobs: list[bytes] = []
-    for _ in range(0, records, 1000):
-        items = [
-            Sealing(CITY, uuid4(), 1, 1, "2026", {n: (1 + n % 2, b"x") for n in range(1, fields + 1)}) for _ in range(min(records, 1000))
-        ]
-        blobs += [blob for sealed in keyring.seal_batch(items) for blob in sealed.values()]
-    with admin.connect() as connection:
-        rows = [bytes(row) for (row,) in connection.exec_driver_sql("SELECT row FROM keys.dek")]
-    nonces = nonces_of(rows, blobs)
-    return len(nonces), len(set(nonces))
-
-
-def test_two_hundred_thousand_seals_never_use_a_nonce_twice(keyring: Keyring, keys_admin: sa.Engine) -> None:
-    made, different = census(keyring, keys_admin, records=20_000, fields=8)
-    assert made == different == 20_000 * (8 + 2)
-
-
-def test_the_census_notices_a_generator_that_repeats_itself(keys_engine: sa.Engine, keys_admin: sa.Engine) -> None:
-    """The losing control."""
-    tired = Keyring(FileRootKey(bytes(32)), keys_engine, lambda size: bytes(n % 251 for n in range(size)))
-    made, different = census(tired, keys_admin, records=2, fields=300)
-    assert different < made
