@@ -23,6 +23,7 @@ RUNS = {
     "shreds": ("tests.faults.test_shreds", 100),
     "api": ("tests.api.fuzz", 5_000),
     "imports": ("tests.imports.test_kills", 50),
+    "residue": ("tests.faults.residue", 200),
     "nonces": ("tests.crypto.census", 10_000_000),
     "demo": ("tests.demo.whole", 1),
 }
