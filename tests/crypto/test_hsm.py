@@ -1,5 +1,6 @@
 """A root key on a real token of SoftHSM2: it never leaves the token, and whatever goes wrong is one clear sentence."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import pkcs11
 import pytest
-from pkcs11 import Attribute, KeyType, MechanismFlag, PKCS11Error, TokenFlag
+from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass, PKCS11Error, TokenFlag
 
 from hub.crypto import hsm
 from hub.crypto.envelope import kek_aad
@@ -19,6 +20,7 @@ from hub.crypto.providers import FileRootKey
 from hub.errors import Refused, Tampered
 from tests.softhsm import MODULE, PIN, Token, configure, forget_login
 
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "version1.json").read_text(encoding="utf-8"))
 AAD = kek_aad(b"owner-of-sixteen", 3, "2026-è", 2)
 KEK = bytes([7]) * 32
 AES = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
@@ -106,6 +108,15 @@ def test_only_32_bytes_bound_to_something_are_wrapped(root: HsmRootKey) -> None:
     for use in (root.wrap, root.unwrap):
         with pytest.raises(ValueError, match="bound to something"):
             use(KEK, b"")
+
+
+def test_the_golden_wrapped_kek_of_version_1_still_opens(token: Token) -> None:
+    with token.session() as session:
+        session.create_object({
+            Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.KEY_TYPE: KeyType.AES, Attribute.VALUE: bytes([7]) * 32,
+            Attribute.LABEL: "concord-root", Attribute.TOKEN: True, Attribute.ENCRYPT: True, Attribute.DECRYPT: True, **AES,
+        })  # fmt: skip
+    assert HsmRootKey.open(*token.place()).unwrap(bytes.fromhex(GOLDEN["wrapped_kek_hsm"]), AAD) == bytes([1]) * 32
 
 
 # --- tampering ---------------------------------------------------------------------------------------------------------
