@@ -6,6 +6,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from hub import localdb
+from hub.crypto.next_root import Fits
 from hub.crypto.providers import RootKey
 from hub.crypto.roots import create_in_file, root_key_of
 from hub.db import migrate, read_keyd_secret, read_secrets
@@ -53,9 +54,9 @@ def make_root_key(settings: Settings) -> None:
         create_in_file(keyd_folder(settings), plain(settings.root_key_passphrase))
 
 
-def open_root_key(settings: Settings) -> RootKey:
+def open_root_key(settings: Settings, fits: Fits | None = None) -> RootKey:
     """The root key, from the key process's folder or in an HSM. It is never made here: a new one in place of one that is elsewhere would be
-    of no use.
+    of no use. `fits` decides when a change of the root key was interrupted.
 
     Raises:
         Refused: there is none; the file can be read by others or is damaged; the passphrase or the PIN does not open it.
@@ -67,6 +68,7 @@ def open_root_key(settings: Settings) -> RootKey:
         token=settings.root_key_token,
         label=settings.root_key_label,
         pin=plain(settings.root_key_pin),
+        fits=fits,
     )
 
 

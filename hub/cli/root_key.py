@@ -10,6 +10,7 @@ import typer
 
 from hub.cli.out import console
 from hub.cli.party import read_file
+from hub.cli.root_change import change
 from hub.crypto import custody
 from hub.crypto.providers import write_root
 from hub.crypto.roots import create_in_hsm, root_in_file
@@ -18,7 +19,8 @@ from hub.private_file import write_new
 from hub.settings import plain, read_settings
 from hub.setup import keyd_folder
 
-commands = typer.Typer(no_args_is_help=True, help="The root key: made in an HSM; or, where it is a file, split into shares and restored.")
+commands = typer.Typer(no_args_is_help=True, help="The root key: made in an HSM, changed; or, where it is a file, split into shares.")
+commands.command()(change)
 ShareFiles = Annotated[list[Path], typer.Argument(help="Files with one share each, in any order.", metavar="SHARE-FILE…")]
 
 

@@ -129,7 +129,10 @@ class Keyring:
             for row in self._read(_ANY_KEK):
                 self._unwrap(row)
         except Tampered as error:
-            raise Refused(f"The root key does not fit the keys database: it may be another hub's. {error.detail}") from None
+            raise Refused(
+                "The root key does not fit the keys database: it may be another hub's, or have been changed (hub root-key change) "
+                f"while the settings name the former one. {error.detail}"
+            ) from None
 
     def seal_batch(self, items: Sequence[Sealing]) -> list[dict[int, bytes]]:
         """Per item its field number → ciphertext. The DEKs are durable on return; the record may be committed after."""

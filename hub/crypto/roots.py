@@ -6,6 +6,7 @@ In the folder: `root.key`, the key file; `root.passphrase`, which opens it where
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hub.crypto.next_root import Fits, pending, settled
 from hub.crypto.providers import FileRootKey, RootKey, read_root
 from hub.db import secret_file
 from hub.errors import Refused
@@ -25,16 +26,20 @@ def root_key_of(
     token: str | None = None,
     label: str = "",
     pin: str | None = None,
+    fits: Fits | None = None,
 ) -> RootKey:
     """The root key: in the HSM that the PKCS#11 library `module` reaches, else in the key file of the folder. It is never made here.
 
-    `token` and `label` name the token and the key on it. A passphrase or PIN that is None is read from the folder.
+    `token` and `label` name the token and the key on it. A passphrase or PIN that is None is read from the folder. `fits` decides
+    between two key files when a change of the root key was interrupted.
 
     Raises:
         Refused: it can't be had; one sentence says why.
     """
     if module is not None:
         return _hsm().open(module, token or "", pin_of(folder, pin), label)
+    if pending(folder):
+        return FileRootKey(settled(folder, passphrase, fits))
     return FileRootKey(root_in_file(folder, passphrase))
 
 
@@ -56,8 +61,10 @@ def create_in_hsm(folder: Path, module: Path, token: str, label: str, pin: str |
 
 
 def root_in_file(folder: Path, passphrase: str | None = None) -> bytes:
-    """The 32 bytes of the root key in the key file. Raises Refused: there is no such file, or it doesn't open."""
+    """The 32 bytes of the root key in the key file. Raises Refused: there is no such file, it doesn't open, or it is being changed."""
     path, kept = folder / "root.key", folder / "root.passphrase"
+    if pending(folder):
+        raise Refused("A change of the root key was interrupted: start the key process, which ends it, or `hub root-key change` again.")
     if not path.exists():
         raise Refused(f"There is no root key at {path}: run `hub migrate` first.")
     if passphrase is None and not kept.exists():
@@ -72,6 +79,11 @@ def pin_of(folder: Path, given: str | None) -> str:
     path = folder / "root.pin"
     if not path.exists():
         raise Refused(f"The HSM needs a PIN: set HUB_ROOT_KEY_PIN, or write it to {path} with mode 0600.")
+    return read_pin(path)
+
+
+def read_pin(path: Path) -> str:
+    """The PIN in a private file of one line. Raises Refused."""
     content = read_private(path, "PIN file", _PIN_BYTES)
     try:
         pin = content.decode().removesuffix("\n")

@@ -45,6 +45,7 @@ _REWRAP = text("""
     where (d.record, d.class, d.rev) = (u.record, u.class, u.rev)""")
 _DESTROY = text("delete from keys.kek k where k.kek_id = :kek_id and not exists (select from keys.dek d where d.kek_id = k.kek_id)")
 _ALL = text("select * from keys.kek where destroyed_at is null order by kek_id for update")
+_LOCK = text("lock table keys.kek in exclusive mode")
 _NEW_WRAP = text("update keys.kek set wrapped = :wrapped where kek_id = :kek_id")
 _Row = Row[*tuple[Any, ...]]
 
@@ -114,9 +115,10 @@ class Rotation:
 
     def change_root(self, new: RootKey, before_commit: Callable[[], None] = lambda: None) -> int:
         """Wraps every KEK with another root key, all of them or none; how many. `before_commit` is called when nothing but the commit is
-        left to do.
+        left to do. A key process that goes on with the former root key would make KEKs that don't fit: none may run.
         """
         with passing_faults(), self._engine.begin() as connection:
+            connection.execute(_LOCK)
             rows = connection.execute(_ALL).all()
             for row in rows:
                 wrapped = new.wrap(self._root.unwrap(bytes(row.wrapped), _aad(row)), _aad(row))
@@ -124,6 +126,13 @@ class Rotation:
             before_commit()
         self._root = new
         return len(rows)
+
+    def holds(self) -> None:
+        """Waits for whoever changes KEKs, and then unwraps all of them: raises Tampered if one doesn't fit this root key."""
+        with passing_faults(), self._engine.begin() as connection:
+            connection.execute(_LOCK)
+            for row in connection.execute(_ALL):
+                self._kek(row)
 
     def _next(self, group: _Row) -> dict[str, object]:
         owner, cls, epoch = UUID(str(group.owner)), getattr(group, "class"), group.epoch + 1

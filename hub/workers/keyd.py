@@ -29,12 +29,13 @@ from hub.errors import HubError, Refused
 from hub.identity.token_key import read_public
 from hub.identity.tokens import Verifier
 from hub.settings import Settings
-from hub.setup import Addresses, keyd_folder, keyd_socket, open_root_key
+from hub.setup import Addresses, keyd_folder, keyd_socket
 from hub.workers.copying import copy
 from hub.workers.destroying import Destroying
 from hub.workers.kept import listens
 from hub.workers.lending import Lending
 from hub.workers.limits import Limits
+from hub.workers.upkeep import fitting_root_key
 
 CHORES_S: Final = 0.2
 MAX_CONNECTIONS: Final = 512
@@ -127,7 +128,7 @@ class Keyd:
             Refused: a key file is missing, damaged or open to others; the root key isn't that of the keys; the socket is taken.
             Unavailable: a database can't be reached.
         """
-        folder, root = keyd_folder(settings), open_root_key(settings)
+        folder, root = keyd_folder(settings), fitting_root_key(settings, addresses)
         self.database = _database(settings, addresses)
         try:
             self.keyring = Keyring(root, self.database.keys)

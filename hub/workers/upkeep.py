@@ -9,6 +9,7 @@ from sqlalchemy import Engine, text
 
 from hub.crypto.keyring import Dek, Keyring
 from hub.crypto.leaf_signer import NOTHING, LeafSigner, genuine
+from hub.crypto.providers import RootKey
 from hub.crypto.rotation import Rotation
 from hub.db import connect_keyd, passing_faults, read_keyd_secret, transaction
 from hub.errors import HubError
@@ -42,7 +43,7 @@ def held(settings: Settings, addresses: Addresses) -> Iterator[Held]:
     Raises:
         Refused: a key file is missing or can't be opened, or the root key isn't that of the keys.
     """
-    root = open_root_key(settings)
+    root = fitting_root_key(settings, addresses)
     database = connect_keyd(addresses.main, addresses.keys, read_keyd_secret(keyd_folder(settings)), pool_size=2)
     try:
         keyring = Keyring(root, database.keys)
@@ -51,6 +52,19 @@ def held(settings: Settings, addresses: Addresses) -> Iterator[Held]:
         yield Held(keyring, Rotation(root, database.keys), signer, database.keys, database.main)
     finally:
         database.dispose()
+
+
+def fitting_root_key(settings: Settings, addresses: Addresses) -> RootKey:
+    """The root key; after a change that was interrupted, the one of the two that fits the keys. Raises Refused as `held` does."""
+
+    def fits(root: RootKey) -> None:
+        database = connect_keyd(addresses.main, addresses.keys, read_keyd_secret(keyd_folder(settings)), pool_size=1)
+        try:
+            Keyring(root, database.keys).check()
+        finally:
+            database.dispose()
+
+    return open_root_key(settings, fits)
 
 
 @dataclass
