@@ -3,7 +3,10 @@
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from hub.errors import Refused
 
@@ -27,6 +30,32 @@ def write_new(path: Path, content: bytes) -> None:
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)  # the name must survive a crash too, or all that the key protects is lost with it
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def growing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write piece by piece, which is at `path`, durable and mode 0600, once all went well; else nothing is there.
+
+    Raises:
+        FileExistsError: something is at `path`, before or at the end.
+        OSError: the folder can't be written, or is full.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} is there already")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
     finally:
         os.close(folder)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hub.app import open_database
+from hub.cli.key_backups import backup, backups, restore
 from hub.cli.out import console, table
 from hub.crypto.keys import HUB
 from hub.crypto.rotation import MAX_WRAPS
@@ -97,6 +98,11 @@ def verify_all() -> None:
         console.print(sentence, markup=False)
     console.print(f"{found.deks:,} data keys, {found.signatures:,} signatures: {len(found.wrong) or 'nothing'} wrong.")
     raise typer.Exit(SOMETHING_WRONG if found.wrong else 0)
+
+
+commands.command()(backup)
+commands.command()(restore)
+commands.command()(backups)
 
 
 @contextmanager

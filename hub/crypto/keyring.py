@@ -40,6 +40,7 @@ MAC_CLASS: Final = 0
 AUDIT_CLASS: Final = 32767
 """The largest class that a smallint column holds. The catalogue numbers its own from 1 up to below this."""
 NOTE_CLASS, NOTE_FIELD, NOTE_BUCKET = SEALED_CLASSES["case"], 0, "default"  # the catalogue numbers fields from 1
+SIGNING_BUCKET: Final = "sign:leaves"
 ROTATIONS: Final = 5
 _ROTATED: Final = ("HB010", "23503")  # there is a newer KEK; this one is destroyed
 _SHREDDED: Final = "HB011"
@@ -201,7 +202,7 @@ class Keyring:
 
     def signing_seed(self) -> bytes:
         """The private key (32 bytes, Ed25519) of the signatures under leaves."""
-        (row,) = self._ensure({_Group(HUB, MAC_CLASS, "sign:leaves")})
+        (row,) = self._ensure({_Group(HUB, MAC_CLASS, SIGNING_BUCKET)})
         return self._unwrap(row)
 
     def seal_note(self, owner: UUID, note: UUID, text: bytes) -> bytes:

@@ -75,6 +75,12 @@ def take_next(folder: Path) -> None:
         os.close(place)
 
 
+def former_root(path: Path, ask: Callable[[], str]) -> FileRootKey:
+    """A root key that was in use once: its passphrase from the file of the same name beside it, or asked for. Raises Refused."""
+    kept = path.with_suffix(".passphrase")
+    return FileRootKey(read_root(path, secret_file(kept).hex() if kept.exists() else ask()))
+
+
 def settled(folder: Path, passphrase: str | None, fits: Fits | None) -> bytes:
     """The root key while a change is pending: of those that open, the one that fits. If that is the next one, the change is ended.
 

@@ -17,7 +17,8 @@ CONVERTED = "convert_to(u.id::text, 'UTF8')"
 
 def shred_sql(name: str, dataset: type[Record]) -> str:
     """`<dataset>_shred`, and what is asked before and after it."""
-    return _held_sql(name, dataset) + _shred_sql(name, dataset) + _due_sql(name, dataset) + _orders_sql(name, dataset)
+    parts = _held_sql(name, dataset), _shred_sql(name, dataset), _due_sql(name, dataset), _orders_sql(name, dataset), _gone_sql(name)
+    return "".join(parts)
 
 
 def _is_held(name: str, dataset: type[Record]) -> str:
@@ -150,4 +151,15 @@ language sql stable {DEFINER} as $$
   where not exists (select from {SCHEMA}.{name}_shredded s where s.id = u.id)
 $$;
 grant execute on function {SCHEMA}.{name}_shred_order, {SCHEMA}.{name}_living to {KEYD};
+"""
+
+
+def _gone_sql(name: str) -> str:
+    return f"""
+-- Records that were shredded, p_count after one of them, in the order of their ids: a restored backup of keys gets none of theirs.
+create function {SCHEMA}.{name}_gone(p_after uuid, p_count int) returns setof uuid
+language sql stable {DEFINER} as $$
+  select distinct s.id from {SCHEMA}.{name}_shredded s where s.id > p_after order by s.id limit p_count
+$$;
+grant execute on function {SCHEMA}.{name}_gone to {KEYD};
 """

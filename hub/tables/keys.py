@@ -43,8 +43,8 @@ backups = sa.Table(  # copies of this database that the operator made, until the
     keys_metadata,
     sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
     now_column("made_at"),
-    sa.Column("sha256", sa.LargeBinary, nullable=False),
-    sa.Column("note", sa.Text, nullable=False, server_default=""),
+    sa.Column("sha256", sa.LargeBinary),  # of one that was broken off: null
+    sa.Column("note", sa.Text),
     sa.Column("destroyed_at", sa.DateTime(timezone=True)),
 )
 signed = sa.Table(

@@ -29,6 +29,7 @@ where not exists (select from hub.audit_leaves l where l.event = any(%s::uuid[])
 class Held:
     """The keys, opened."""
 
+    root: RootKey
     keyring: Keyring
     rotation: Rotation
     signer: LeafSigner
@@ -49,7 +50,7 @@ def held(settings: Settings, addresses: Addresses) -> Iterator[Held]:
         keyring = Keyring(root, database.keys)
         keyring.check()
         signer = LeafSigner(keyring.signing_seed(), database.keys)
-        yield Held(keyring, Rotation(root, database.keys), signer, database.keys, database.main)
+        yield Held(root, keyring, Rotation(root, database.keys), signer, database.keys, database.main)
     finally:
         database.dispose()
 

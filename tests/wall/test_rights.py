@@ -89,7 +89,11 @@ FUNCTIONS = {
         "shreds_complete",
         *(f"blind_{what}" for what in ("state", "begin", "finish")),
         "proven",
-        *(f"{name}_{what}" for name in DATASETS for what in ("covered", "shred_order", "living", "matched", "to_index", "size", "reindex")),
+        *(
+            f"{name}_{what}"
+            for name in DATASETS
+            for what in ("covered", "shred_order", "living", "gone", "matched", "to_index", "size", "reindex")
+        ),
     },
     "hub_keys": set(),
 }

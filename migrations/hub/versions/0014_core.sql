@@ -12,12 +12,12 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp as 
   update hub.shreds set keys_gone_at = now() where id = p_shred and keys_gone_at is null
 $$;
 -- For the key process: orders are complete when every copy of the keys database that may hold their keys is gone: those that were made
--- before p_days days, and of those that were registered all but the ones since p_oldest.
+-- before p_days days, and of those that were registered all but the ones since p_oldest (an hour for clocks that differ).
 create function hub.shreds_complete(p_days int, p_oldest timestamptz) returns bigint
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
   with done as (
     update hub.shreds set complete_at = now()
-    where complete_at is null and keys_gone_at <= now() - make_interval(days => p_days) and keys_gone_at <= coalesce(p_oldest, 'infinity')
+    where complete_at is null and keys_gone_at <= now() - make_interval(days => p_days) and keys_gone_at <= coalesce(p_oldest, 'infinity') - interval '1 hour'
     returning 1)
   select count(*) from done
 $$;

@@ -66,7 +66,14 @@ begin
   update hub.blind_index set reached = p_reached where dataset = 1;
 end $$;
 grant execute on function hub.incidents_matched, hub.incidents_to_index, hub.incidents_size, hub.incidents_reindex to hub_keyd;
-revoke execute on function hub.incidents_index, hub.incidents_candidates, hub.incidents_matched, hub.incidents_to_index, hub.incidents_size, hub.incidents_reindex from public;
+
+-- Records that were shredded, p_count after one of them, in the order of their ids: a restored backup of keys gets none of theirs.
+create function hub.incidents_gone(p_after uuid, p_count int) returns setof uuid
+language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
+  select distinct s.id from hub.incidents_shredded s where s.id > p_after order by s.id limit p_count
+$$;
+grant execute on function hub.incidents_gone to hub_keyd;
+revoke execute on function hub.incidents_index, hub.incidents_candidates, hub.incidents_matched, hub.incidents_to_index, hub.incidents_size, hub.incidents_reindex, hub.incidents_gone from public;
 
 -- Stores a batch as the current revisions and gives their numbers, in the batch's order; former ones move to the history. A revision
 -- that is not the next of its record is refused (40001): somebody else was faster. Records that agree in all that rules test are labelled
