@@ -79,6 +79,16 @@ def test_every_key_is_verified_and_what_is_wrong_is_named(hub: Run, shared: Worl
     assert "3 wrong." in ran.out
 
 
+def test_the_start_up_checks_can_be_run_and_tell_the_libraries(hub: Run) -> None:
+    ran = hub("keys", "check")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith(
+        "AES-256-GCM, HMAC-SHA-512, HMAC-SHA-256, Ed25519, scrypt: as their standards say.\nThe root key fits the keys.\n"
+    )
+    assert "(cryptography): FIPS provider not active\n" in ran.out
+    assert "(cryptography): FIPS provider not active\n" in hub("keys", "status").out
+
+
 def test_what_there_isnt_is_refused(hub: Run) -> None:
     refused(hub("keys", "rotate", "--class", "narrative"), "There is no class 'narrative'; there are identity")
     refused(hub("keys", "rotate", "--owner", "nobody"), "nobody")

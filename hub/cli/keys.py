@@ -9,6 +9,7 @@ import typer
 from hub.app import open_database
 from hub.cli.key_backups import backup, backups, restore
 from hub.cli.out import console, table
+from hub.crypto import known_answers
 from hub.crypto.keys import HUB
 from hub.crypto.rotation import MAX_WRAPS
 from hub.errors import InvalidRequest
@@ -51,6 +52,17 @@ def status() -> None:
     left = sum(k.deks for k in found if not k.newest)
     if left:
         console.print(f"{left:,} data keys are still wrapped with a former key: hub keys rewrap.")
+    _tell_libraries()
+
+
+@commands.command()
+def check() -> None:
+    """Has each algorithm give a known answer, and tries whether the root key fits the keys: what a key process does when it starts."""
+    known_answers.check()
+    console.print(f"{', '.join(known_answers.ANSWERS)}: as their standards say.")
+    with _opened():
+        console.print("The root key fits the keys.")
+    _tell_libraries()
 
 
 @commands.command()
@@ -103,6 +115,11 @@ def verify_all() -> None:
 commands.command()(backup)
 commands.command()(restore)
 commands.command()(backups)
+
+
+def _tell_libraries() -> None:
+    for library in known_answers.libraries():
+        console.print(str(library), markup=False)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from hub.crypto import messages
+from hub.crypto import known_answers, messages
 from hub.crypto.destruction import Destruction
 from hub.crypto.keyring import Keyring
 from hub.crypto.leaf_signer import LeafSigner
@@ -125,9 +125,11 @@ class Keyd:
         """Opens everything.
 
         Raises:
-            Refused: a key file is missing, damaged or open to others; the root key isn't that of the keys; the socket is taken.
+            Refused: an algorithm doesn't give its known answer; a key file is missing, damaged or open to others; the root key isn't that
+                of the keys; the socket is taken.
             Unavailable: a database can't be reached.
         """
+        known_answers.check()
         folder, root = keyd_folder(settings), fitting_root_key(settings, addresses)
         self.database = _database(settings, addresses)
         try:
@@ -181,7 +183,7 @@ def run(settings: Settings, addresses: Addresses, until: Callable[[], object] | 
         signal.signal(number, lambda *_: ended.set())
     keyd = Keyd(settings, addresses)
     keyd.start()
-    _log.info("key process ready", socket=str(keyd_socket(settings)))
+    _log.info("key process ready", socket=str(keyd_socket(settings)), libraries=[str(library) for library in known_answers.libraries()])
     if until is not None:
         threading.Thread(target=_then, args=(until, ended), daemon=True).start()
     ended.wait()
