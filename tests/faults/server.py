@@ -61,7 +61,7 @@ def _write_to(log: Path, settings: Settings) -> None:
 
 
 class KeyProcess:
-    """One key process at a time, started as often as it is killed. `sabotage`, run in it first, is for tests that must fail."""
+    """One key process at a time, started as often as it is killed. `sabotage`, run in it first, is as for the server."""
 
     def __init__(self, settings: Settings, addresses: Addresses, log: Path) -> None:
         self.settings, self.addresses, self.log = settings, addresses, log
@@ -78,7 +78,8 @@ class KeyProcess:
 
     def start(self) -> None:
         """Returns when it listens."""
-        self._process = _processes.Process(target=_hold_keys, args=(self.settings, self.addresses, self.log, self.sabotage), daemon=True)
+        arguments = (self.settings, self.addresses, self.log, self.sabotage)
+        self._process = _processes.Process(target=_hold_keys, args=arguments, daemon=True)
         self._process.start()
         until = time.monotonic() + PATIENCE_S
         while not listens(keyd_socket(self.settings)):
