@@ -40,7 +40,7 @@ def status() -> None:
                 k.bucket,
                 str(k.epoch),
                 f"{k.created_at:%Y-%m-%d}",
-                "in use" if k.newest else "former",
+                "destroyed" if k.destroyed_at else "in use" if k.newest else "former",
                 f"{k.deks:,}",
             ]
             for k in found
@@ -49,7 +49,7 @@ def status() -> None:
     for k in found:
         if k.newest and k.deks > MAX_WRAPS // 2:
             console.print(f"Key {k.kek_id} has wrapped half of what it may: rotate it.")
-    left = sum(k.deks for k in found if not k.newest)
+    left = sum(k.deks for k in found if not k.newest and not k.destroyed_at)
     if left:
         console.print(f"{left:,} data keys are still wrapped with a former key: hub keys rewrap.")
     _tell_libraries()

@@ -19,7 +19,8 @@ from hub.setup import Addresses, keyd_folder, open_root_key
 AT_ONCE = 5_000
 _DEKS = text("""
     select d.record, d.class, d.rev, k.owner from keys.dek d join keys.kek k using (kek_id)
-    where (d.record, d.class, d.rev) > (cast(:record as uuid), :cls, :rev) order by d.record, d.class, d.rev limit :most""")
+    where k.destroyed_at is null and (d.record, d.class, d.rev) > (cast(:record as uuid), :cls, :rev)
+    order by d.record, d.class, d.rev limit :most""")
 _GONE = """
 select u.n from unnest(%s::bigint[], %s::bytea[]) u(n, leaf_hash)
 where not exists (select from hub.audit_leaves l where l.event = any(%s::uuid[]) and l.leaf_hash = u.leaf_hash) order by u.n"""

@@ -19,6 +19,7 @@ from hub.sharing.keeping import Keeping
 from hub.sharing.publish import Publisher
 from hub.sharing.retention import bucket_of, ends_of, kept_until, over
 from hub.workers.destroying import Destroying
+from hub.workers.upkeep import Held, verify
 from tests.imports.files import csv, row
 from tests.imports.sending import counts, path_of, run, verdicts
 from tests.world import World, feature, grant
@@ -197,6 +198,9 @@ def test_a_buckets_keys_end_at_once_and_open_nothing_any_more(shared: World) -> 
     assert len(wrapped) == 2, "one for each class"
     assert all(bytes(w) == b"" and at for w, at in wrapped)
     assert buckets_of(shared, record) == set()
+    keyd = shared.keyd
+    held = Held(None, keyd.keyring, None, keyd.signer, keyd.database.keys, keyd.database.main)  # type: ignore[arg-type]
+    assert verify(held, shared.database.auditor).wrong == []
     sealing = Sealing(publisher(shared, "fire").uid, UUID(int=7), 1, 1, bucket, {4: (3, b'"x"')})
     with pytest.raises(NotCovered, match="has ended"):
         shared.services.keys.seal_batch([sealing])
