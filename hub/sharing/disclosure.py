@@ -13,7 +13,7 @@ import orjson
 
 from hub.audit.leaf import Event, Share, event_id, instant
 from hub.audit.log import append
-from hub.crypto.keys import Keys, Lookup, Opening, Proof, Signed
+from hub.crypto.keys import Keys, Lookup, Opening, Proof, Shredded, Signed
 from hub.db import Transaction
 from hub.normalised import told as told_of
 from hub.policy import treatments
@@ -26,6 +26,7 @@ from hub.sharing.reader import Reader
 from hub.sharing.statements import Shape
 
 TESTED = "tested"
+_GONE = "null"  # an exact place that can't be opened any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,14 @@ class Disclosure:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A disclosure whose leaves are committed: what the key process asks for. `at` is the hub's clock."""
+    """A disclosure whose leaves are committed: what the key process asks for. `at` is the hub's clock; `lost`: records whose keys are gone
+    are shown without their sealed fields.
+    """
 
     proof: Proof
     event: UUID
     at: datetime
+    lost: bool = False
 
 
 class Writer:
@@ -187,12 +191,30 @@ class Writer:
         found: list[dict[str, str]] = [{} for _ in rows]
         places = [(n, i) for n, r in enumerate(rows) for i, blob in enumerate(r.ciphers) if blob is not None]
         openings = [self._opening(policy, rows[n], shape.sealed[i], rows[n].ciphers[i]) for n, i in places]
-        opened, signed = self._keys.open_batch(logged.proof, logged.event, self._dataset.number, openings)
-        for (n, i), plain in zip(places, opened, strict=True):
+        plains, signed = self._plain(openings, logged)
+        for (n, i), plain in zip(places, plains, strict=True):
             name = shape.sealed[i].name
+            if plain is None:
+                found[n] |= {name: _GONE} if name == self._place else {}
+                continue
             treatment = self._ending(policy, rows[n].clauses, name) if name in shape.ends else CLEAR
             found[n] |= {name: plain.decode()} if treatment == CLEAR else _ended(name, plain, treatment.last)
         return found, signed
+
+    def _plain(self, openings: Sequence[Opening], logged: Logged) -> tuple[Sequence[bytes | None], Signed | None]:
+        """Plaintexts. Of a record whose keys are gone None, if that is known already: it must not hide a page of others for good."""
+        gone: frozenset[UUID] = frozenset()
+        while left := [o for o in openings if o.record not in gone] if gone else openings:
+            try:
+                opened, signed = self._keys.open_batch(logged.proof, logged.event, self._dataset.number, left)
+            except Shredded as shredded:
+                if not logged.lost or shredded.records <= gone:
+                    raise
+                gone |= shredded.records
+                continue
+            each = iter(opened)
+            return [None if o.record in gone else next(each) for o in openings] if gone else opened, signed
+        return [None] * len(openings), None
 
     @staticmethod
     def _ending(policy: Policy, clauses: tuple[int, ...], name: str) -> Treatment:
@@ -204,7 +226,7 @@ class Writer:
 
     def _opened(self, head: str, tail: str, values: dict[str, str]) -> str:
         exact = values.pop(self._place, None)
-        geometry = f',"geometry":{{"type":"Point","coordinates":{exact}}}' if exact else ""
+        geometry = f',"geometry":{exact}' if exact == _GONE else f',"geometry":{{"type":"Point","coordinates":{exact}}}' if exact else ""
         return head + "".join(f'"{name}":{value},' for name, value in values.items()) + tail + geometry + "}"
 
 

@@ -52,7 +52,7 @@ class Matching:
         """
         began = time.monotonic()
         try:
-            return self._querying.again(lambda: self._match(replace(reader, action=MATCH), lookup))
+            return self._querying.again(lambda _first: self._match(replace(reader, action=MATCH), lookup))
         finally:
             wait_out(began)
 
@@ -93,7 +93,7 @@ class Matching:
             shown = [r for r in rows if _shows(session, r)]
             shares, given = self._writer.matches(session.policy, lookup, rows), self._writer.given(session.policy, shown)
             self._writer.log(tx, event, session.policy, shares, given)
-        logged = Logged(session.reader.proof, event.event.id, session.admitted.wall)
+        logged = Logged(session.reader.proof, event.event.id, session.admitted.wall, lost=True)
         features, signed = self._writer.features(session.policy, session.shape, shown, logged)
         names = sorted({session.policy.names[r.provider] for r in rows})
         return Answer(True, names, features, signed)

@@ -105,7 +105,7 @@ class Querying:
             NotAuthenticated: the client was disabled.
             Unavailable: the database or the log can't be reached; nothing was opened.
         """
-        return self.again(lambda: self._page(reader, query))
+        return self.again(lambda first: self._page(reader, query, first))
 
     def export(self, reader: Reader, query: Query) -> Page:
         """All that matches, under the grants that allow to export; the same flow as a page, without pages.
@@ -114,7 +114,7 @@ class Querying:
             InvalidRequest: more than 10,000 records match.
             Forbidden, NotAuthenticated, Unavailable: as for a page.
         """
-        return self.again(lambda: self._page(replace(reader, action="export"), replace(query, limit=MAX_EXPORT, cursor=None)))
+        return self.again(lambda first: self._page(replace(reader, action="export"), replace(query, limit=MAX_EXPORT, cursor=None), first))
 
     def map(self, reader: Reader, query: Query) -> bytes:
         """The area of `query` as a map shows it, as JSON: up to 10,000 records, else counts per cell (hub/sharing/overview.py).
@@ -122,7 +122,7 @@ class Querying:
         Raises:
             Forbidden, NotAuthenticated, Unavailable: as for a page.
         """
-        return self.again(lambda: self._map(reader, query))
+        return self.again(lambda _first: self._map(reader, query))
 
     def counts(self, reader: Reader) -> bytes:
         """What the reader may count, as JSON (hub/sharing/counting.py).
@@ -130,7 +130,7 @@ class Querying:
         Raises:
             Forbidden, NotAuthenticated, Unavailable: as for a page.
         """
-        return self.again(lambda: self._counts(replace(reader, action=COUNT)))
+        return self.again(lambda _first: self._counts(replace(reader, action=COUNT)))
 
     def item(self, reader: Reader, record: UUID) -> One:
         """One record as a feature.
@@ -152,21 +152,23 @@ class Querying:
     def _found(self, reader: Reader, record: UUID) -> tuple[One, Policy, tuple[int, ...]]:
         began = time.monotonic()
         try:
-            return self.again(lambda: self._item(reader, record))
+            return self.again(lambda first: self._item(reader, record, first))
         except NotShared:
             wait_out(began)
             raise
 
-    def again(self, attempt: Callable[[], T]) -> T:
-        """What an attempt gives, made anew where agreements or records changed under it."""
-        for _ in range(RETRIES - 1):
+    def again(self, attempt: Callable[[bool], T]) -> T:
+        """What an attempt gives, made anew where agreements or records changed under it. It is told whether it is the first: a record that
+        was shredded between the log and its key is absent the next time, one whose keys were lost is still there.
+        """
+        for n in range(RETRIES - 1):
             try:
-                return attempt()
+                return attempt(n == 0)
             except (PolicyChanged, Shredded):
-                continue  # shredded between the log and the key: asked once more it is absent
-        return attempt()
+                continue
+        return attempt(False)
 
-    def _page(self, reader: Reader, query: Query) -> Page:
+    def _page(self, reader: Reader, query: Query, first: bool) -> Page:
         with transaction(self.engine) as tx:
             session = self.admit(tx, reader)
             disclosure = self.writer.page_event(reader, query, session.admitted.wall)
@@ -181,7 +183,7 @@ class Querying:
             shares, given = self.writer.shares(session.policy, shown), self.writer.given(session.policy, shown)
             self.writer.log(tx, disclosure, session.policy, shares, given)
         last = cursor.Position(shown[-1].k2, UUID(shown[-1].id)) if rest else None
-        features, signed = self.writer.features(session.policy, session.shape, shown, _logged(session, disclosure))
+        features, signed = self.writer.features(session.policy, session.shape, shown, _logged(session, disclosure, first))
         return Page(features, cursor.write(self._key, bound_to, last) if last else None, session.admitted.wall, signed)
 
     def _map(self, reader: Reader, query: Query) -> bytes:
@@ -203,7 +205,7 @@ class Querying:
             self.writer.log(tx, disclosure, session.policy, counting.shares(session.policy, session.grants, rows))
         return counting.answer(session.policy, session.grants, rows, session.admitted.wall)
 
-    def _item(self, reader: Reader, record: UUID) -> tuple[One, Policy, tuple[int, ...]]:
+    def _item(self, reader: Reader, record: UUID, first: bool) -> tuple[One, Policy, tuple[int, ...]]:
         """One record as a feature, and the clauses that release it and hold it back."""
         with transaction(self.engine) as tx:
             session = self.admit(tx, reader)
@@ -215,7 +217,7 @@ class Querying:
             )
         if not rows:
             raise NotShared
-        (feature,), signed = self.writer.features(session.policy, session.shape, rows, _logged(session, disclosure))
+        (feature,), signed = self.writer.features(session.policy, session.shape, rows, _logged(session, disclosure, first))
         return One(feature, signed), session.policy, rows[0].clauses
 
     def admit(self, tx: Transaction, reader: Reader) -> Session:
@@ -352,6 +354,6 @@ def _binding(reader: Reader, query: Query, clauses: Sequence[LiveGrant | LiveRef
     return sha256(said.encode()).digest()
 
 
-def _logged(session: Session, disclosure: Disclosure) -> Logged:
+def _logged(session: Session, disclosure: Disclosure, first: bool) -> Logged:
     """Called once the leaf is committed."""
-    return Logged(session.reader.proof, disclosure.event.id, session.admitted.wall)
+    return Logged(session.reader.proof, disclosure.event.id, session.admitted.wall, lost=not first)

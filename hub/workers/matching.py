@@ -6,20 +6,21 @@ committed event that says that they were tested (docs/decisions/0028-matching.md
 
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
 from sqlalchemy import Engine
 
 from hub.crypto.keyring import Keyring
-from hub.crypto.keys import HUB, NotCovered, Opening, Sealing, Tag, Versions
+from hub.crypto.keys import HUB, NotCovered, Opening, Sealing, Shredded, Tag, Versions
 from hub.crypto.messages import Wanted
 from hub.db import transaction
 from hub.errors import InvalidRequest
 from hub.normalised import MEMBERS, Unfit, of_question, of_stored, told
 from hub.records import Field, Matched, Record
 
+K = TypeVar("K")
 LABEL: Final = "blind:{}:{}:{}"
 """Of the key of a field's tags: dataset, field, version. Not one of those that keyed hashes can be asked for."""
 _STATE = "select version, bits, next_version, next_bits, reached from hub.blind_state(%s)"
@@ -78,7 +79,7 @@ class Matching:
         return state.version, [self._made(state.version, state.bits, found, owner, [form])[0] for owner in owners]
 
     def compare(self, field: int, said: Mapping[str, str], wanted: Sequence[Wanted]) -> list[bool]:
-        """Which of these revisions hold the value. Raises InvalidRequest, Shredded."""
+        """Which of these revisions hold the value; one whose keys are gone holds none. Raises InvalidRequest."""
         found, form = self._asked(field, said)
         columns = ([str(UUID(bytes=w.record)) for w in wanted], [w.rev for w in wanted])
         with transaction(self._main) as tx:
@@ -89,7 +90,7 @@ class Matching:
             for n, w in enumerate(wanted)
             if n in blobs
         }
-        opened = dict(zip(openings, self._keyring.open_batch(list(openings.values())), strict=True))
+        opened = opened_of(self._keyring, openings)
         return [n in opened and self._holds(found, opened[n], form) for n in range(len(wanted))]
 
     def literals_hash(self, field: int, said: Mapping[str, str]) -> str:
@@ -124,3 +125,17 @@ class Matching:
         if set(said) != set(MEMBERS[field.matched]):
             raise InvalidRequest(f"{field.name} is looked up by {' and '.join(MEMBERS[field.matched])}.")
         return field, field.matched
+
+
+def opened_of(keyring: Keyring, openings: Mapping[K, Opening]) -> dict[K, bytes]:
+    """What the fields hold, but for those of records whose keys are gone."""
+    left = dict(openings)
+    while left:
+        try:
+            return dict(zip(left, keyring.open_batch(list(left.values())), strict=True))
+        except Shredded as error:
+            kept = {key: one for key, one in left.items() if one.record not in error.records}
+            if len(kept) == len(left):
+                raise
+            left = kept
+    return {}

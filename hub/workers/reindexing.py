@@ -11,11 +11,11 @@ from uuid import UUID
 import psycopg2
 
 from hub.crypto.keyring import Keyring
-from hub.crypto.keys import Opening, Shredded, Tag
+from hub.crypto.keys import Opening, Tag
 from hub.db import transaction
 from hub.errors import Unavailable
 from hub.records import Field, Record
-from hub.workers.matching import Matching, State
+from hub.workers.matching import Matching, State, opened_of
 
 AT_ONCE: Final = 500
 LEAST_BITS: Final = 8
@@ -98,14 +98,10 @@ class Reindexing:
             yield list(self._matching.tags(state, record.owner, values))
 
     def _open(self, records: Sequence[_Record]) -> dict[tuple[UUID, int], bytes]:
-        """What the fields hold. One whose keys are gone meanwhile holds nothing: then all are opened one by one."""
+        """What the fields hold."""
         schema = self._dataset.schema_no
         openings = {(r.id, n): Opening(r.owner, r.id, r.rev, schema, self._field(n).cls, n, blob) for r in records for n, blob in r.blobs}
-        try:
-            return dict(zip(openings, self._keyring.open_batch(list(openings.values())), strict=True))
-        except Shredded as error:
-            left = [r for r in records if r.id not in error.records]
-            return self._open(left) if len(left) < len(records) else {}
+        return opened_of(self._keyring, openings)
 
     def _field(self, number: int) -> Field:
         return self._matching.fields[number]

@@ -179,6 +179,20 @@ def test_records_of_before_there_was_an_index_are_taken_in(shared: World, work: 
     assert all_match(shared)
 
 
+def test_a_record_whose_keys_are_lost_matches_nothing_and_stops_nothing(shared: World, work: Reindexing) -> None:
+    assert shared.publish("police", feature("lost", phone="+44 20 7946 9200"), feature("twin", phone="+44 20 7946 9200")).status_code == 201
+    (record,) = rows(shared, "select id from hub.incidents where external_id = 'lost'")[0]
+    engine = sa.create_engine(shared.addresses.keys, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        assert connection.execute(sa.text("delete from keys.dek where record = :r"), {"r": record}).rowcount > 0
+    engine.dispose()
+    question = {"field": "phone", "value": "+44 20 7946 9200"}
+    for _ in range(2):
+        answer = shared.http.post("/collections/incidents/match", json=question, headers=shared.bearer("health", "research"))
+        assert answer.json()["match"], answer.text
+        all_of(work)
+
+
 def test_the_command_says_what_it_did(shared: World, bare: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment(shared).items():
         monkeypatch.setenv(name, value)
