@@ -79,6 +79,19 @@ def test_every_key_is_verified_and_what_is_wrong_is_named(hub: Run, shared: Worl
     assert "3 wrong." in ran.out
 
 
+def test_a_revision_whose_keys_are_gone_is_named_unless_it_was_shredded(hub: Run, shared: World) -> None:
+    with shared.superuser() as admin:
+        found = admin.exec_driver_sql("select id::text from hub.incidents where external_id in ('fire-0', 'fire-2') order by external_id")
+        lost, shredded = [record for (record,) in found]
+    with sa.create_engine(shared.addresses.keys, poolclass=sa.NullPool).begin() as keys:
+        keys.exec_driver_sql("delete from keys.dek where record = any(%s::uuid[])", ([lost, shredded],))
+        keys.exec_driver_sql("insert into keys.shredded (record) values (%s)", (shredded,))
+    ran = hub("keys", "verify")
+    assert ran.code == 3
+    assert f"record {lost}, revision 1: its keys are gone, and it was not shredded\n" in ran.out
+    assert shredded not in ran.out
+
+
 def test_the_start_up_checks_can_be_run_and_tell_the_libraries(hub: Run) -> None:
     ran = hub("keys", "check")
     assert ran.code == 0, ran.err

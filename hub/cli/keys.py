@@ -99,7 +99,7 @@ def rewrap() -> None:
 
 @commands.command(name="verify")
 def verify_all() -> None:
-    """Unwraps every data key, verifies the chain of signatures and looks for each signed leaf in the log. Exits 3 if anything is wrong."""
+    """Verifies every data key, that each stored revision has some, the chain of signatures and the leaves signed. Exits 3 if any is wrong."""
     with _opened() as (keys, addresses):
         database = open_database(read_settings(), addresses)
         try:
@@ -108,7 +108,8 @@ def verify_all() -> None:
             database.dispose()
     for sentence in found.wrong:
         console.print(sentence, markup=False)
-    console.print(f"{found.deks:,} data keys, {found.signatures:,} signatures: {len(found.wrong) or 'nothing'} wrong.")
+    looked = f"{found.deks:,} data keys, {found.revisions:,} revisions, {found.signatures:,} signatures"
+    console.print(f"{looked}: {len(found.wrong) or 'nothing'} wrong.")
     raise typer.Exit(SOMETHING_WRONG if found.wrong else 0)
 
 

@@ -11,6 +11,7 @@ from hub.crypto.keyring import Dek, Keyring
 from hub.crypto.leaf_signer import NOTHING, LeafSigner, genuine
 from hub.crypto.providers import RootKey
 from hub.crypto.rotation import Rotation
+from hub.datasets import DATASETS
 from hub.db import connect_keyd, passing_faults, read_keyd_secret, transaction
 from hub.errors import HubError
 from hub.settings import Settings
@@ -21,6 +22,10 @@ _DEKS = text("""
     select d.record, d.class, d.rev, k.owner from keys.dek d join keys.kek k using (kek_id)
     where k.destroyed_at is null and (d.record, d.class, d.rev) > (cast(:record as uuid), :cls, :rev)
     order by d.record, d.class, d.rev limit :most""")
+_KEYLESS = text("""
+    select u.record::text, u.rev from unnest(cast(:records as uuid[]), cast(:revs as int[])) u(record, rev)
+    where not exists (select from keys.dek d where (d.record, d.rev) = (u.record, u.rev))
+      and not exists (select from keys.shredded s where s.record = u.record) order by u.record, u.rev""")
 _GONE = """
 select u.n from unnest(%s::bigint[], %s::bytea[]) u(n, leaf_hash)
 where not exists (select from hub.audit_leaves l where l.event = any(%s::uuid[]) and l.leaf_hash = u.leaf_hash) order by u.n"""
@@ -74,16 +79,19 @@ class Verified:
     """What was looked at, and what was wrong, a sentence each."""
 
     deks: int = 0
+    revisions: int = 0
     signatures: int = 0
     wrong: list[str] = field(default_factory=list)
 
 
 def verify(opened: Held, log: Engine) -> Verified:
-    """Unwraps every DEK, its commitment included; verifies the chain of signatures; looks for each signed leaf in the log, which `log`, an
-    engine of the auditor's role, reads.
+    """Unwraps every DEK, its commitment included; looks for the keys of each stored revision; verifies the chain of signatures; looks for
+    each signed leaf in the log. `log`, an engine of the auditor's role, reads store and log.
     """
     found = Verified()
     _verify_deks(opened, found)
+    for dataset in DATASETS:
+        _verify_stored(opened, log, dataset, found)
     _verify_signatures(opened, log, found)
     return found
 
@@ -111,6 +119,23 @@ def _wrong(keyring: Keyring, deks: list[Dek]) -> Iterator[str]:
         middle = len(deks) // 2
         yield from _wrong(keyring, deks[:middle])
         yield from _wrong(keyring, deks[middle:])
+
+
+def _verify_stored(opened: Held, log: Engine, dataset: str, found: Verified) -> None:
+    """A key is durable before what it seals is stored, so each revision has one, unless its record was shredded."""
+    after = -1
+    while True:
+        with transaction(log) as tx:
+            page = tx.rows(f"select revision_no, id::text, rev, part from hub.{dataset}_listing(%s, %s)", (after, AT_ONCE))  # noqa: S608
+        if not page:
+            return
+        after = page[-1][0]
+        rows = [(record, rev) for _, record, rev, part in page if part in ("current", "history")]
+        found.revisions += len(rows)
+        with passing_faults(), opened.keys.connect() as connection:
+            asked = {"records": [record for record, _ in rows], "revs": [rev for _, rev in rows]}
+            for record, rev in connection.execute(_KEYLESS, asked):
+                found.wrong.append(f"record {record}, revision {rev}: its keys are gone, and it was not shredded")
 
 
 def _verify_signatures(opened: Held, log: Engine, found: Verified) -> None:
