@@ -31,7 +31,7 @@ def published(world: World, *names: str, at: str = "2021-03-04T13:37:11Z") -> li
 def test_records_are_destroyed_and_their_order_is_listed(world: World, served: Path, hub: Run) -> None:
     ids = published(world, "C-1", "C-2")
     said = hub("shred", "records", *ids, "--reference", "REQ-7", "--as", str(served)).out
-    assert "2 records are absent from now on" in said
+    assert "2 records are absent to everybody from now on; their keys" in said
     listed = hub("shred", "status", "--as", str(served)).out
     assert "request" in listed
     refused(hub("shred", "records", *ids, "--as", str(served)), "no such record")

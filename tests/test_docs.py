@@ -285,6 +285,8 @@ def walk(page: str, port: int, monkeypatch: pytest.MonkeyPatch, servers: ExitSta
             Path(block.more.removeprefix("file=")).write_text(text)
         elif block.more == "serve":
             servers.enter_context(serving(text, port))
+        elif block.more == "stop":
+            servers.close()
         else:
             results = [run(line, monkeypatch) for line in text.splitlines()]
             said = "".join(out for _, out in results)
@@ -294,7 +296,7 @@ def walk(page: str, port: int, monkeypatch: pytest.MonkeyPatch, servers: ExitSta
 @pytest.mark.db
 @pytest.mark.slow
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize(("page", "least"), [("tutorial.md", 11), ("publish.md", 8), ("first-mou.md", 12)])
+@pytest.mark.parametrize(("page", "least"), [("tutorial.md", 11), ("publish.md", 8), ("first-mou.md", 12), ("recovery.md", 11)])
 def test_what_a_page_tells_to_do_works_as_printed(page: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -23,7 +23,9 @@ def records(ids: list[UUID], as_: As, reference: Reference = None, dataset: Data
     """Destroys records by their ids, all of them or none. Nobody can undo it."""
     with _client(as_) as client:
         told = _post(client, f"/collections/{dataset}/shreds", records=[str(i) for i in ids], reference=reference)
-    console.print(f"Order {told['id']}: {told['records']:,} records are absent from now on; their keys go within seconds.")
+    count = told["records"]
+    what = "1 record is absent to everybody from now on; its" if count == 1 else f"{count:,} records are absent to everybody from now on; their"
+    console.print(f"Order {told['id']}: {what} keys go within seconds.")
 
 
 @commands.command()
