@@ -1,6 +1,7 @@
 """`hub keys backup | restore | backups`: a lost keys database comes back as it was; what was shredded doesn't, half of it never does."""
 
 import hashlib
+import os
 import resource
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from hub.crypto import backup, restore
+from hub.crypto.providers import FileRootKey
+from hub.errors import Tampered
 from hub.settings import read_settings
 from hub.setup import addresses_of
 from hub.workers import key_backups
@@ -138,6 +141,13 @@ def test_the_list_tells_what_was_made_broken_off_and_destroyed(hub: Run, shared:
     refused(hub("keys", "backups", "destroyed", 7), "There is no backup 7")
     refused(hub("keys", "backups", "destroyed"), "Say which one")
     refused(hub("keys", "backup", "/proc/absent"), "can't be written")
+
+
+def test_a_backup_under_a_root_key_that_was_changed_meanwhile_is_none(hub: Run, shared: World, tmp_path: Path) -> None:
+    made = backup.Backups(keys(shared))
+    with pytest.raises(Tampered), (tmp_path / "b").open("wb") as file:
+        made.make(file, FileRootKey(bytes(32)), None, os.urandom)
+    assert [b.sha256 for b in made.all_of()] == [None]
 
 
 @pytest.mark.parametrize("known_to", ["the backup", "the keys database", "the main database"])
@@ -306,7 +316,9 @@ def test_a_snapshot_is_of_one_moment_and_read_page_by_page(
     assert (found.deks, found.end.deks if found.end else 0) == (10, 10)
     lose(shared)
     assert hub("keys", "restore", tmp_path / "b").code == 0
-    assert hub("keys", "verify").out.startswith("10 data keys")
+    told = hub("keys", "verify").out.splitlines()
+    assert len([line for line in told if "its keys are gone" in line]) == late
+    assert told[-1].startswith("10 data keys, ")
 
 
 def test_a_running_key_process_is_not_restored_under(hub: Run, shared: World, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -303,6 +303,13 @@ def test_a_key_process_that_runs_refuses_the_change(folder: Path, bare: Run, tmp
         refused(bare("root-key", "change", "--to", "file"), "A key process listens at", "stop it")
 
 
+def test_one_that_starts_meanwhile_has_it_broken_off(folder: Path, bare: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed, answers = Sealed(), iter([False, True])
+    monkeypatch.setattr("hub.cli.root_change.listens", lambda _: next(answers))
+    refused(bare("root-key", "change", "--to", "file"), "A key process listens at")
+    assert sealed.opens()
+
+
 def test_a_key_that_does_not_fit_leaves_all_as_it_was(folder: Path, bare: Run) -> None:
     sealed = Sealed()
     with sa.create_engine(read_settings().keys_url() or "").begin() as admin:

@@ -41,18 +41,20 @@ def change(
     """Wraps every key with another root key, all or none. Stop the key process first; run it as its user. Interrupted, run it again."""
     settings = read_settings()
     folder, socket = keyd_folder(settings), keyd_socket(settings)
-    if listens(socket):
-        raise Refused(
-            f"A key process listens at {socket} and would go on with the former root key: stop it, or the hub that runs it, first."
-        )
+
+    def unheard() -> None:
+        if listens(socket):
+            raise Refused(f"A key process listens at {socket} and would go on with the former root key: stop it, or the hub that runs it.")
+
+    unheard()
     with alone(folder), held(settings, addresses_of(settings)) as keys:
         keys.rotation.holds()
         drop_next(folder)
         if to is To.FILE:
-            count = keys.rotation.change_root(make_next(folder, _passphrase(settings, ask)))
+            count = keys.rotation.change_root(make_next(folder, _passphrase(settings, ask)), unheard)
             take_next(folder)
         else:
-            count = keys.rotation.change_root(_in_hsm(settings, module, token, label, pin_file))
+            count = keys.rotation.change_root(_in_hsm(settings, module, token, label, pin_file), unheard)
     console.print(f"{count:,} keys are wrapped with the new root key.")
     _tell(settings, to, folder, ask)
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Row, text
 
 from hub.crypto import backup_parts as parts
 from hub.crypto.backup_file import Writer
+from hub.crypto.envelope import kek_aad
 from hub.crypto.providers import RootKey
 from hub.db import passing_faults
 from hub.errors import InvalidRequest
@@ -60,13 +61,13 @@ class Backups:
                 raise InvalidRequest(f"There is no backup {number} in the list.")
 
     def make(self, file: BinaryIO, root: RootKey, note: str | None, random: Callable[[int], bytes]) -> tuple[Backup, parts.End]:
-        """Writes a backup to `file`; what it holds is told besides."""
+        """Writes a backup to `file`; what it holds is told besides. Raises Tampered if `root` isn't what wraps the KEKs, or no longer."""
         with passing_faults(), self._engine.begin() as connection:
             number, made_at = connection.execute(_ADD, {"note": note}).one()
         writer = Writer(file, root, random(16), random)
         with passing_faults(), self._engine.begin() as connection:
             connection.execute(_SNAPSHOT)
-            end = _write(writer, connection, parts.About(number, made_at))
+            end = _write(writer, connection, root, parts.About(number, made_at))
         writer.frame(parts.written(end), last=True)
         return Backup(number, made_at, writer.end(), note, None), end
 
@@ -76,7 +77,7 @@ class Backups:
             connection.execute(_MADE, {"id": backup.number, "sha256": backup.sha256})
 
 
-def _write(writer: Writer, connection: Connection, about: parts.About) -> parts.End:
+def _write(writer: Writer, connection: Connection, root: RootKey, about: parts.About) -> parts.End:
     def put(part: parts.Part) -> None:
         writer.frame(parts.written(part))
 
@@ -88,18 +89,10 @@ def _write(writer: Writer, connection: Connection, about: parts.About) -> parts.
         shredded += len(page)
     keks = connection.execute(_KEKS).all()
     for kek in keks:
-        put(
-            parts.Kek(
-                kek.kek_id,
-                _id(kek.owner),
-                getattr(kek, "class"),
-                kek.bucket,
-                kek.epoch,
-                bytes(kek.wrapped),
-                kek.created_at,
-                kek.destroyed_at,
-            )
-        )
+        owner, cls, wrapped = _id(kek.owner), getattr(kek, "class"), bytes(kek.wrapped)
+        if kek.destroyed_at is None:
+            root.unwrap(wrapped, kek_aad(owner, cls, kek.bucket, kek.epoch))
+        put(parts.Kek(kek.kek_id, owner, cls, kek.bucket, kek.epoch, wrapped, kek.created_at, kek.destroyed_at))
         for page in _pages(connection, _DEKS, kek_id=kek.kek_id):
             records, classes, revs, rows = zip(*page, strict=True)
             put(parts.Deks(kek.kek_id, b"".join(map(_id, records)), list(classes), list(revs), b"".join(map(bytes, rows))))

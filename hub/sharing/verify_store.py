@@ -160,11 +160,11 @@ def _of_old(batch: _Batch, where: str, rows: dict[int, Row]) -> Iterator[str]:
     for n in gone:
         yield f"{batch.dataset} number {n} of {where} is missing"
     if gone and len(gone) < len(batch.numbers):
-        yield f"{where}: the others can't be verified without it, for no entries were kept then"
+        yield f"{where}: the others can't be verified without it, for no entries are kept beside the leaf"
     elif not gone and len(batch.numbers) == 1:
         yield f"{batch.dataset} {rows[batch.numbers[0]].id} (number {batch.numbers[0]}): its ciphertext is not the one that was published"
     elif not gone:
-        yield f"{where}: one or more of them don't fit the root in its leaf, from which nobody can tell which; no entries were kept then"
+        yield f"{where}: one or more of them don't fit the root in its leaf, and no entries are kept beside it, by which to tell"
 
 
 def _each(tx: Transaction, batch: _Batch, entries: Sequence[Entry], rows: dict[int, Row], found: _Named) -> Iterator[str]:
