@@ -31,6 +31,10 @@ class Command(Server):
         assert self._command.poll() is None, self.log.read_text()[-2_000:]
 
     @property
+    def pid(self) -> int:
+        return self._command.pid
+
+    @property
     def temporary(self) -> Path:
         return self.log.parent / "tmp"
 

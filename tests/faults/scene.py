@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub import localdb
+from tests.faults.arriving import arrive, caught
 from tests.faults.command import Command
 from tests.faults.load import ITEMS, Client
 from tests.faults.needles import files_below, of_number, of_text
@@ -26,7 +27,9 @@ Feature = dict[str, Any]
 
 @dataclass
 class Scene:
-    """`needles`: what must be nowhere. `clear`: what must be found, or the search is blind. `said`: every answer but a reader's."""
+    """`needles`: what must be nowhere. `clear`: what must be found, or the search is blind. `said`: every answer but a reader's. `rest`:
+    what was left at the end; `caught`: what lay in files for a while; `kept`: the hub's own folder, which holds its keys.
+    """
 
     where: Stand
     chance: random.Random
@@ -36,6 +39,13 @@ class Scene:
     shown: list[bytes] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
     rest: list[tuple[str, bytes]] = field(default_factory=list)
+    caught: list[tuple[str, bytes]] = field(default_factory=list)
+    kept: list[tuple[str, bytes]] = field(default_factory=list)
+
+    @property
+    def server(self) -> Command:
+        assert isinstance(self.where.server, Command)
+        return self.where.server
 
     def word(self, name: str) -> str:
         """A new canary."""
@@ -79,8 +89,6 @@ def collection(*features: Feature) -> Feature:
 
 def play(scene: Scene) -> None:
     """All of it; at the end the server and PostgreSQL have ended in good order and `rest` holds what they left."""
-    server = scene.where.server
-    assert isinstance(server, Command)
     partners = Client(scene.where, "police"), Client(scene.where, "health", "research")
     with ExitStack() as closing:
         for client in partners:
@@ -88,9 +96,11 @@ def play(scene: Scene) -> None:
         work(scene, *partners)
     scene.secrets += [secret for client in partners for secret in client.secrets]
     scene.rest += asked(scene.where)
-    server.stop()
-    localdb.stop(scene.where.main)
-    scene.rest += left(scene.where, server)
+    scene.server.stop()
+    for cluster in scene.where.clusters():
+        localdb.stop(cluster)
+    scene.rest += left(scene.where, scene.server)
+    scene.kept += files_below(scene.where.settings.state_dir)
 
 
 def work(scene: Scene, police: Client, health: Client) -> None:
@@ -98,6 +108,7 @@ def work(scene: Scene, police: Client, health: Client) -> None:
     publish(scene, police, collection(*everything), 201)
     publish(scene, police, collection(*[scene.feature(external_id=f["properties"]["external_id"]) for f in everything[:3]]), 200)
     read(scene, health, everything)
+    arrive(scene)
     for body in unacceptable(scene):
         publish(scene, police, body, 400, 413, 422)
     fail(scene, police, health)
@@ -193,6 +204,7 @@ def cut_off(scene: Scene, police: Client) -> None:
         session("lock table hub.incidents in access exclusive mode")
         blocked.start()
         wait_until(lambda: scene.where.sql(waiting), "the publish waits")
+        caught(scene, "while a publish waits")
         session(f"select pg_terminate_backend(pid) from ({waiting}) w")
         blocked.join(30)
 
@@ -222,10 +234,11 @@ def asked(where: Stand) -> Iterator[tuple[str, bytes]]:
     where.sql("analyze")
     where.sql("analyze", url=where.addresses.keys)
     binaries = localdb.find_binaries()
-    environment = os.environ | {"PGPASSWORD": where.main.password}
-    options = ["-h", "127.0.0.1", "-p", str(where.main.port), "-U", "postgres"]
-    dump = subprocess.run([binaries / "pg_dumpall", *options], capture_output=True, check=True, env=environment)
-    yield "dump", dump.stdout
+    for name, cluster in (("main", where.main), ("keys", where.keys)):
+        environment = os.environ | {"PGPASSWORD": cluster.password}
+        options = ["-h", "127.0.0.1", "-p", str(cluster.port), "-U", "postgres"]
+        dump = subprocess.run([binaries / "pg_dumpall", *options], capture_output=True, check=True, env=environment)
+        yield f"{name} dump", dump.stdout
     for view in ("pg_stats", "pg_stat_activity", "pg_stat_statements_info", "pg_prepared_statements"):
         for url in (where.addresses.main, where.addresses.keys):
             if where.sql("select to_regclass(%s)", (view,), url)[0][0]:
@@ -233,7 +246,8 @@ def asked(where: Stand) -> Iterator[tuple[str, bytes]]:
 
 
 def left(where: Stand, server: Command) -> Iterator[tuple[str, bytes]]:
-    """Every file of the cluster, the server's log, and what it left in its folder for temporary files."""
-    yield from files_below(where.main.home, "superuser-password")
+    """Every file of the clusters, the server's log, and what it and the key process left in their folder for temporary files."""
+    for name, cluster in (("main", where.main), ("keys", where.keys)):
+        yield from ((f"{name} {path}", data) for path, data in files_below(cluster.home, "superuser-password"))
     yield "server.log", server.log.read_bytes()
     yield from files_below(server.temporary)
