@@ -99,7 +99,7 @@ def rewrap() -> None:
 
 @commands.command(name="verify")
 def verify_all() -> None:
-    """Verifies every data key, that each stored revision has some, the chain of signatures and the leaves signed. Exits 3 if any is wrong."""
+    """Verifies every data key, that each stored revision has some, the chain of signatures and the leaves signed. Exits 3 if not."""
     with _opened() as (keys, addresses):
         database = open_database(read_settings(), addresses)
         try:

@@ -24,8 +24,8 @@ def records(ids: list[UUID], as_: As, reference: Reference = None, dataset: Data
     with _client(as_) as client:
         told = _post(client, f"/collections/{dataset}/shreds", records=[str(i) for i in ids], reference=reference)
     count = told["records"]
-    what = "1 record is absent to everybody from now on; its" if count == 1 else f"{count:,} records are absent to everybody from now on; their"
-    console.print(f"Order {told['id']}: {what} keys go within seconds.")
+    what, their = ("1 record is", "its") if count == 1 else (f"{count:,} records are", "their")
+    console.print(f"Order {told['id']}: {what} absent to everybody from now on; {their} keys go within seconds.")
 
 
 @commands.command()

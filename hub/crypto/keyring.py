@@ -251,18 +251,27 @@ class Keyring:
         """Existing keys in the order of `wanted`: one query, and one for KEKs not met before. Raises Shredded."""
         if not wanted:
             return []
-        rows = {n - 1: (kek_id, bytes(row)) for n, kek_id, row in self._read(_DEKS, **_columns(wanted))}
-        if len(rows) < len(wanted):
-            raise Shredded({dek.record for place, dek in enumerate(wanted) if place not in rows})
-        self._load_keks({kek_id for kek_id, _ in rows.values()})
+        rows = self._wrapped(wanted)
         keys: list[_Open] = []
         for place, dek in enumerate(wanted):
-            kek_id, row = rows[place]
-            kek, context = self._keks.get(kek_id), dek.context()
-            if kek is None:  # it was destroyed between the two queries
-                raise Shredded({dek.record})
+            kek, row = rows[place]
+            context = dek.context()
             keys.append((unwrap_dek(kek, row, context), context))
         return keys
+
+    def _wrapped(self, wanted: Sequence[Dek]) -> dict[int, tuple[Kek, bytes]]:
+        """The row of each DEK and the KEK that wraps it, by its place in `wanted`. Raises Shredded."""
+        for _ in range(ROTATIONS):
+            rows = {n - 1: (kek_id, bytes(row)) for n, kek_id, row in self._read(_DEKS, **_columns(wanted))}
+            if len(rows) < len(wanted):
+                raise Shredded({dek.record for place, dek in enumerate(wanted) if place not in rows})
+            ids = {kek_id for kek_id, _ in rows.values()}
+            self._load_keks(ids)
+            held = {kek_id: kek for kek_id in ids if (kek := self._keks.get(kek_id)) is not None}
+            if len(held) == len(ids):
+                return {place: (held[kek_id], row) for place, (kek_id, row) in rows.items()}
+            # A former KEK was destroyed between the two queries; the DEKs that it wrapped have its successor by now.
+        raise Shredded({wanted[place].record for place, (kek_id, _) in rows.items() if kek_id not in held})
 
     def _keks_of(self, groups: set[_Group]) -> dict[_Group, Kek]:
         missing = groups - self._current.keys()

@@ -199,6 +199,25 @@ def test_reads_and_writes_go_on_meanwhile(new_process: Callable[[], Keyring], ro
     assert opens(new_process(), old)
 
 
+def test_a_former_key_that_goes_between_two_questions_is_not_taken_for_a_shredded_record(
+    keyring: Keyring, new_process: Callable[[], Keyring], rotation: Rotation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its data keys were read, and are taken over and the key destroyed before it is asked for; twice in a row."""
+    blobs, reader = sealed(keyring, 3), new_process()
+    load, left = reader._load_keks, [2]
+
+    def after_a_rotation(ids: set[int]) -> None:
+        if left[0]:
+            left[0] -= 1
+            rotation.rotate()
+            _all(rotation)
+        load(ids)
+
+    monkeypatch.setattr(reader, "_load_keks", after_a_rotation)
+    assert opens(reader, blobs)
+    assert left == [0]
+
+
 def test_a_data_key_that_was_tampered_with_is_named_and_nothing_of_the_batch_changes(
     keyring: Keyring, rotation: Rotation, keys_admin: sa.Engine
 ) -> None:
