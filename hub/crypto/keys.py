@@ -135,13 +135,13 @@ class Keys(Protocol):
             OverLimit: the client has opened more than it may within the hour.
         """
 
-    def seal_records(self, dataset: int, items: Sequence[Sealing]) -> tuple[list[dict[int, bytes]], list[list[Tag]], Versions | None]:
-        """As `seal_batch`, for records of a dataset: also the tags under which each is to be found, and for which versions of the index
-        they are (None: none of the records has anything that can be looked up).
+    def seal_records(self, dataset: int, items: Sequence[Sealing]) -> tuple[list[dict[int, bytes]], Versions | None]:
+        """As `seal_batch`, for records of a dataset: also makes and keeps the tags under which they are to be found, and says for which
+        versions of the index (None: none of the records has anything that can be looked up).
         """
 
-    def tags(self, proof: Proof, lookup: Lookup, owners: Sequence[UUID]) -> tuple[int, list[int]]:
-        """The version of the index, and of each owner the tag under which its records with that value are. Counted for the client.
+    def candidates(self, proof: Proof, lookup: Lookup, owners: Sequence[UUID]) -> list[UUID]:
+        """Records of these owners that may hold a value, some by chance. Counted for the client.
 
         Raises:
             InvalidRequest: it can't be a value of that field.

@@ -78,8 +78,8 @@ class Open(Message, tag="open"):
 Said = dict[Annotated[str, Meta(max_length=20)], Annotated[str, Meta(max_length=500)]]
 
 
-class AskTags(Message, tag="ask-tags"):
-    """Under which tags records of each owner are found by a value."""
+class Ask(Message, tag="ask"):
+    """Which records of these owners may hold a value."""
 
     token: str | None
     cookie: str | None
@@ -115,7 +115,7 @@ class OpenNote(Message, tag="open-note"):
     blob: bytes
 
 
-Request = Check | Seal | Macs | Literals | Open | AskTags | Confirm | SealNote | OpenNote
+Request = Check | Seal | Macs | Literals | Open | Ask | Confirm | SealNote | OpenNote
 
 
 class Ready(Message, tag="ready"):
@@ -123,18 +123,10 @@ class Ready(Message, tag="ready"):
 
 
 class Sealed(Message, tag="sealed"):
-    """Of each record its field numbers with their ciphertexts, and its tags: field, tag, tag of the next version. `versions`: for which."""
+    """Of each record its field numbers with their ciphertexts; `versions`: of the index that tags were made for."""
 
     items: list[dict[int, bytes]]
-    tags: list[list[tuple[int, int, int | None]]] = []
     versions: tuple[int, int | None] | None = None
-
-
-class Tags(Message, tag="tags"):
-    """The version of an index, and a tag for each owner that was asked for."""
-
-    version: int
-    tags: list[int]
 
 
 class Confirmed(Message, tag="confirmed"):
@@ -173,7 +165,7 @@ class Failed(Message, tag="failed"):
     records: list[bytes] = []
 
 
-Reply = Ready | Sealed | Bytes | Lent | Tags | Confirmed | Failed
+Reply = Ready | Sealed | Bytes | Lent | Confirmed | Failed
 
 _encode = msgspec.msgpack.Encoder().encode
 _request = msgspec.msgpack.Decoder(Request).decode

@@ -12,13 +12,13 @@ from uuid import UUID
 
 from hub.crypto import messages
 from hub.crypto.envelope import Context, FieldKey, open_field
-from hub.crypto.keys import Lookup, NotCovered, Opening, OverLimit, Proof, Sealing, Shredded, Signed, Tag, Versions
+from hub.crypto.keys import Lookup, NotCovered, Opening, OverLimit, Proof, Sealing, Shredded, Signed, Versions
 from hub.crypto.messages import Bytes, Failed, Lent, Ready, Reply, Request, Sealed
 from hub.errors import HubError, InvalidRequest, NotAuthenticated, Tampered, TooLarge, Unavailable
 
 RETRIES: Final = 5
 PAUSE_S: Final = 0.1  # a key process that is started anew is back within a second or two
-_R = TypeVar("_R", Ready, Sealed, Bytes, Lent, messages.Tags, messages.Confirmed)
+_R = TypeVar("_R", Ready, Sealed, Bytes, Lent, messages.Confirmed)
 
 
 class RemoteKeys:
@@ -36,18 +36,17 @@ class RemoteKeys:
     def seal_batch(self, items: Sequence[Sealing]) -> list[dict[int, bytes]]:
         return self.seal_records(0, items)[0]
 
-    def seal_records(self, dataset: int, items: Sequence[Sealing]) -> tuple[list[dict[int, bytes]], list[list[Tag]], Versions | None]:
+    def seal_records(self, dataset: int, items: Sequence[Sealing]) -> tuple[list[dict[int, bytes]], Versions | None]:
         if not items:
-            return [], [], None
+            return [], None
         sent = [messages.SealItem(i.owner.bytes, i.record.bytes, i.rev, i.schema, i.bucket, dict(i.fields)) for i in items]
         reply = self._ask(messages.Seal(sent, dataset), Sealed)
-        versions = None if reply.versions is None else Versions(*reply.versions)
-        return reply.items, [[Tag(*tag) for tag in tags] for tags in reply.tags], versions
+        return reply.items, None if reply.versions is None else Versions(*reply.versions)
 
-    def tags(self, proof: Proof, lookup: Lookup, owners: Sequence[UUID]) -> tuple[int, list[int]]:
+    def candidates(self, proof: Proof, lookup: Lookup, owners: Sequence[UUID]) -> list[UUID]:
         said, whose = dict(lookup.said), [owner.bytes for owner in owners]
-        reply = self._ask(messages.AskTags(proof.token, proof.cookie, lookup.dataset, lookup.field, said, whose), messages.Tags)
-        return reply.version, reply.tags
+        asked = messages.Ask(proof.token, proof.cookie, lookup.dataset, lookup.field, said, whose)
+        return [UUID(bytes=record) for record in self._ask(asked, Bytes).items]
 
     def confirm(self, proof: Proof, event: UUID, lookup: Lookup, items: Sequence[Opening]) -> tuple[list[bool], Signed]:
         wanted = [messages.Wanted(i.owner.bytes, i.record.bytes, i.rev, i.revision_no, i.cls) for i in items]

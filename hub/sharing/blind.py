@@ -1,19 +1,20 @@
-"""The blind index of a dataset, as SQL text: which records may hold a value, told by truncated tags that the key process makes. Migrations
-hold it frozen.
+"""The blind index of a dataset, as SQL text: which records may hold a value, told by truncated tags. Migrations hold it frozen.
 
-Whoever stores names the versions that the tags were made for; when they are no longer those of the index it has to begin again. So once a
-new version has begun every new record has its tag, and the key process adds those of the records that were there.
+The key process writes the tags of a revision itself, before the revision is stored, and alone reads them: a serving process that could
+have tags made by pretending to publish would try out every phone number. Whoever stores names the versions of the index that the tags were
+made for; when they are no longer its versions it has to begin again. So once a new version has begun every new record has its tag, and the
+key process adds those of the records that were there.
 """
 
 from hub.records import Record
-from hub.released import READER, WRITER
+from hub.released import WRITER
 from hub.sharing.covered import KEYD
 from hub.tables import SCHEMA, sealed_column, sealed_fields
 
 FIRST_BITS = 8
 """Enough for 65,536 values (hub/workers/reindexing.py)."""
 _DEFINER = "security definer set search_path = pg_catalog, public, pg_temp"
-_TAGS = "p_ids uuid[], p_fields int[], p_tags int[], p_next_tags int[]"
+_TAGS = "p_ids uuid[], p_revs int[], p_fields int[], p_tags int[], p_next_tags int[]"
 
 
 def blind_sql(name: str, dataset: type[Record]) -> str:
@@ -24,8 +25,8 @@ def blind_sql(name: str, dataset: type[Record]) -> str:
 def _index_sql(name: str, dataset: type[Record]) -> str:
     return f"""
 insert into {SCHEMA}.blind_index (dataset, version, bits) values ({dataset.number}, 1, {FIRST_BITS}) on conflict do nothing;
--- Tags of records that were stored in this transaction. Those of their former revisions are gone by then.
-create function {SCHEMA}.{name}_index(p_provider int, p_version int, p_next_version int, {_TAGS}) returns void
+-- Whether tags that were made for these versions are those that the index wants now; held until the transaction ends.
+create function {SCHEMA}.{name}_indexed(p_version int, p_next_version int) returns void
 language plpgsql volatile {_DEFINER} as $$
 begin
   perform from {SCHEMA}.blind_index b where b.dataset = {dataset.number} and b.version = p_version
@@ -33,27 +34,39 @@ begin
   if not found then
     raise exception 'the index is of another version by now' using errcode = '40001';
   end if;
-  insert into {SCHEMA}.{name}_blind (id, provider, field, version, tag, next_version, next_tag)
-  select u.id, p_provider, u.field, p_version, u.tag, case when u.next_tag is not null then p_next_version end, u.next_tag
-  from unnest(p_ids, p_fields, p_tags, p_next_tags) u(id, field, tag, next_tag)
-  where exists (select from {SCHEMA}.{name} i where i.id = u.id and i.provider = p_provider);
 end $$;
-grant execute on function {SCHEMA}.{name}_index to {WRITER};
+grant execute on function {SCHEMA}.{name}_indexed to {WRITER};
+-- For the key process: tags of revisions of an owner that are on their way into the store. Tags that are there already stay: nobody knows
+-- which of two attempts will be stored.
+create function {SCHEMA}.{name}_tag(p_owner uuid, p_version int, p_next_version int, {_TAGS}) returns void
+language plpgsql volatile {_DEFINER} as $$
+begin
+  perform {SCHEMA}.{name}_indexed(p_version, p_next_version);
+  insert into {SCHEMA}.{name}_blind (id, rev, provider, field, version, tag, next_version, next_tag)
+  select u.id, u.rev, o.id, u.field, p_version, u.tag, case when u.next_tag is not null then p_next_version end, u.next_tag
+  from unnest(p_ids, p_revs, p_fields, p_tags, p_next_tags) u(id, rev, field, tag, next_tag)
+  join {SCHEMA}.organisations o on o.uid = p_owner;
+end $$;
+grant execute on function {SCHEMA}.{name}_tag to {KEYD};
 """
 
 
 def _candidates_sql(name: str) -> str:
     return f"""
--- Records of these providers that may hold a value: those with its tag, and others by chance.
-create function {SCHEMA}.{name}_candidates(p_field int, p_version int, p_tags int[], p_providers int[]) returns setof uuid
+-- For the key process: records of these owners that may hold a value: those with its tag, and others by chance.
+create function {SCHEMA}.{name}_candidates(p_field int, p_version int, p_tags int[], p_owners uuid[]) returns setof uuid
 language sql stable {_DEFINER} as $$
-  select b.id from unnest(p_providers, p_tags) u(provider, tag)
-  join {SCHEMA}.{name}_blind b on b.field = p_field and b.tag = u.tag and b.provider = u.provider and b.version = p_version
-  union
-  select b.id from unnest(p_providers, p_tags) u(provider, tag)
-  join {SCHEMA}.{name}_blind b on b.field = p_field and b.next_tag = u.tag and b.provider = u.provider and b.next_version = p_version
+  with asked as materialized (
+    select o.id as provider, u.tag from unnest(p_owners, p_tags) u(owner, tag) join {SCHEMA}.organisations o on o.uid = u.owner),
+  found as (
+    select b.id, b.rev from asked a
+    join {SCHEMA}.{name}_blind b on b.field = p_field and b.tag = a.tag and b.provider = a.provider and b.version = p_version
+    union
+    select b.id, b.rev from asked a
+    join {SCHEMA}.{name}_blind b on b.field = p_field and b.next_tag = a.tag and b.provider = a.provider and b.next_version = p_version)
+  select i.id from found f join {SCHEMA}.{name} i on i.id = f.id and i.rev = f.rev
 $$;
-grant execute on function {SCHEMA}.{name}_candidates to {READER};
+grant execute on function {SCHEMA}.{name}_candidates to {KEYD};
 """
 
 
@@ -80,7 +93,7 @@ $$;
 -- How many records there are: for the length of tags.
 create function {SCHEMA}.{name}_size() returns bigint language sql stable {_DEFINER} as $$ select count(*) from {SCHEMA}.{name} $$;
 -- Puts tags of both versions in the place of what there is of these records, unless they have changed since; and notes how far it came.
-create function {SCHEMA}.{name}_reindex(p_version int, p_next_version int, p_reached uuid, p_all uuid[], p_revs int[], {_TAGS})
+create function {SCHEMA}.{name}_reindex(p_version int, p_next_version int, p_reached uuid, p_all uuid[], p_all_revs int[], {_TAGS})
 returns void language plpgsql volatile {_DEFINER} as $$
 declare same uuid[];
 begin
@@ -91,12 +104,12 @@ begin
   if not found then
     raise exception 'the index is of another version by now' using errcode = '40001';
   end if;
-  same := array(select i.id from {SCHEMA}.{name} i join unnest(p_all, p_revs) u(id, rev) on u.id = i.id and u.rev = i.rev);
-  delete from {SCHEMA}.{name}_blind b where b.id = any(same);
-  insert into {SCHEMA}.{name}_blind (id, provider, field, version, tag, next_version, next_tag)
-  select u.id, i.provider, u.field, p_version, u.tag, p_next_version, u.next_tag
-  from unnest(p_ids, p_fields, p_tags, p_next_tags) u(id, field, tag, next_tag) join {SCHEMA}.{name} i on i.id = u.id
-  where u.id = any(same);
+  same := array(select i.id from {SCHEMA}.{name} i join unnest(p_all, p_all_revs) u(id, rev) on u.id = i.id and u.rev = i.rev);
+  delete from {SCHEMA}.{name}_blind b using {SCHEMA}.{name} i where i.id = any(same) and b.id = i.id and b.rev <= i.rev;
+  insert into {SCHEMA}.{name}_blind (id, rev, provider, field, version, tag, next_version, next_tag)
+  select u.id, u.rev, i.provider, u.field, p_version, u.tag, p_next_version, u.next_tag
+  from unnest(p_ids, p_revs, p_fields, p_tags, p_next_tags) u(id, rev, field, tag, next_tag) join {SCHEMA}.{name} i on i.id = u.id
+  where u.id = any(same) and u.rev = i.rev;
   update {SCHEMA}.blind_index set reached = p_reached where dataset = {dataset.number};
 end $$;
 grant execute on function {SCHEMA}.{name}_matched, {SCHEMA}.{name}_to_index, {SCHEMA}.{name}_size, {SCHEMA}.{name}_reindex to {KEYD};

@@ -12,7 +12,7 @@ import orjson
 from psycopg2 import Binary
 from pydantic import BaseModel
 
-from hub.crypto.keys import Tag, Versions
+from hub.crypto.keys import Versions
 from hub.geo import Point, finest
 from hub.records import Record
 from hub.sharing.recalled import FIELD_MAC
@@ -94,8 +94,7 @@ class Revision:
     content_mac: bytes
     kept_until: date | None = None
     blobs: Mapping[int, bytes] = field(default_factory=dict)
-    tags: Sequence[Tag] = ()
-    versions: Versions | None = None  # of the index that the tags are for
+    versions: Versions | None = None  # of the index for lookups, that its batch has tags for
     text: str = ""  # the id as PostgreSQL writes it
 
     def __post_init__(self) -> None:
@@ -132,16 +131,6 @@ def columns(dataset: type[Record], provider: int, revisions: Sequence[Revision])
         Binary(b"".join(ciphertext)),
         *places,
     ]
-
-
-def tag_columns(provider: int, revisions: Sequence[Revision]) -> list[Any]:
-    """The arguments of the index function (hub/sharing/blind.py); none where nothing can be looked up."""
-    tags = [(r, tag) for r in revisions for tag in r.tags]
-    versions = next((r.versions for r, _ in tags), None)
-    if versions is None:
-        return []
-    ids, fields = [r.text for r, _ in tags], [tag.field for _, tag in tags]
-    return [provider, versions.version, versions.next, ids, fields, [t.tag for _, t in tags], [t.next_tag for _, t in tags]]
 
 
 def _array(values: Sequence[Any], written: Callable[[Any], str]) -> str | None:

@@ -1,6 +1,6 @@
 """Exact lookups: whether a value that the reader knows occurs in what its grants let it ask about (docs/decisions/0028-matching.md).
 
-    admit → live grants → tags of the value → candidates among the records that are released → leaf "tested", commit
+    admit → live grants → candidates by the blind index, of those the ones that are released → leaf "tested", commit
           → the key process opens and compares → leaf "disclosed", commit → what the grants show of those that match
 
 A value that occurs nowhere and one that occurs in what is not shared run the same statements and give the same answer.
@@ -78,8 +78,8 @@ class Matching:
     def _candidates(self, session: Session, lookup: Lookup, field: Field, providers: Sequence[int]) -> list[Row]:
         """Records that are released to the reader and may hold the value, and whose clauses let it ask for the field."""
         policy = session.policy
-        version, tags = self._keys.tags(session.reader.proof, lookup, [policy.uids[p] for p in providers])
-        rows = self._querying.execute(session, MATCH, [lookup.field, version, array(tags), array(providers)], Reach())
+        found = self._keys.candidates(session.reader.proof, lookup, [policy.uids[p] for p in providers])
+        rows = self._querying.execute(session, MATCH, [array(found)], Reach())
         return [r for r in rows if finest(policy, r.clauses, field.name).word in ("clear", "match_only")]
 
     def _disclose(self, before: Session, lookup: Lookup, tested: UUID, rows: Sequence[Row]) -> Answer:

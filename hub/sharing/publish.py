@@ -26,7 +26,7 @@ from hub.db import Transaction, transaction
 from hub.errors import Conflict, InvalidRecord, NotAuthenticated, NotShared, PreconditionFailed, Problem
 from hub.geo import Box
 from hub.records import WINDOW_FIELD, Record
-from hub.sharing.incoming import Incoming, Revision, columns, incoming, macs_of, tag_columns
+from hub.sharing.incoming import Incoming, Revision, columns, incoming, macs_of
 from hub.sharing.recalled import CONTENT_MAC
 from hub.sharing.retention import bucket_of, kept_until, over, problem, refuse
 from hub.sharing.stored import store_parameters
@@ -293,11 +293,9 @@ class Publishing:
     def _seal(self, publisher: Publisher, wave: Sequence[Revision]) -> None:
         schema = self.dataset.schema_no
         sealings = [Sealing(publisher.uid, r.id, r.rev, schema, bucket_of(r.kept_until), r.record.sealed) for r in wave]
-        sealed, tags, versions = self.keys.seal_records(self.dataset.number, sealings)
+        sealed, versions = self.keys.seal_records(self.dataset.number, sealings)
         for revision, blobs in zip(wave, sealed, strict=True):
-            revision.blobs = blobs
-        for revision, found in zip(wave, tags, strict=False):  # none where nothing of the wave can be looked up
-            revision.tags, revision.versions = found, versions
+            revision.blobs, revision.versions = blobs, versions
 
     def _commit(
         self, tx: Transaction, publisher: Publisher, batch: Sequence[Incoming], plan: _Plan, asked: Mapping[str, Any], finish: Finish | None
@@ -318,8 +316,8 @@ class Publishing:
         arguments = columns(self.dataset, publisher.number, wave)
         marks = ", ".join(f"%s::{kind}" for _, kind in store_parameters(self.dataset))
         numbers = dict(tx.rows(f"select id::text, revision_no from hub.{self.name}_store({marks})", arguments))
-        if tags := tag_columns(publisher.number, wave):
-            tx.rows(f"select hub.{self.name}_index(%s, %s, %s, %s::uuid[], %s, %s, %s::int[])", tags)
+        for versions in {r.versions for r in wave if r.versions is not None}:
+            tx.rows(f"select hub.{self.name}_indexed(%s, %s)", versions)
         return numbers
 
     def event(self, kind: str, publisher: Publisher, asked: Mapping[str, Any]) -> Event:

@@ -120,10 +120,8 @@ class Statements:
         return f"(uuid) as select {self._columns(shape, 'v')}, v.k2 from hub.{self._name}_scan v where v.id = $1"
 
     def _match(self, shape: Shape) -> str:
-        """$1 field, $2 version of the index, $3 tags, $4 providers, a tag for each."""
-        candidates = f"array(select hub.{self._name}_candidates($1, $2, $3, $4))"
-        return f"""(int, int, int[], int[]) as select {self._columns(shape, "v")}, v.k2 from hub.{self._name}_scan v
-          where v.id = any({candidates}) order by v.id"""
+        """$1: the records."""
+        return f"(uuid[]) as select {self._columns(shape, 'v')}, v.k2 from hub.{self._name}_scan v where v.id = any($1) order by v.id"
 
     def _overview(self, form: str, path: str) -> str:
         """In the order of the released cells, whatever the path: that of the table, or of an index, would tell more than is released."""

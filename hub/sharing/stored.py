@@ -139,7 +139,7 @@ begin
     select i.id, i.rev, {", ".join(f"i.{c}" for c in kept)} from {SCHEMA}.{name} i
     join unnest(p_id, p_rev) u(id, rev) on u.id = i.id where i.id = any(former) and i.rev = u.rev - 1 and i.provider = p_provider;
     get diagnostics moved = row_count;
-    delete from {SCHEMA}.{name}_blind b where b.id = any(former);
+    delete from {SCHEMA}.{name}_blind b using unnest(p_id, p_rev) u(id, rev) where b.id = u.id and b.id = any(former) and b.rev < u.rev;
     if {owes_sql()} then
       before := (select jsonb_object_agg(i.id, to_jsonb(i.released)) from {SCHEMA}.{name} i where i.id = any(former));
     end if;

@@ -117,11 +117,14 @@ def tables_of(name: str, dataset: type[Record]) -> tuple[sa.Table, sa.Table, sa.
 
 
 def _blind_table(name: str) -> None:
-    """Under which tags a record is found by exact lookups: one row for each value of a field. Two columns, of two versions of the index."""
+    """Under which tags a revision is found by exact lookups: one row for each value of a field. Two columns, of two versions of the index.
+    The key process writes them before the revision is stored; no serving process reads them.
+    """
     blind = sa.Table(
         f"{name}_blind",
         metadata,
         sa.Column("id", pg.UUID, nullable=False),
+        sa.Column("rev", sa.Integer, nullable=False),
         sa.Column("provider", sa.Integer, nullable=False),
         sa.Column("field", sa.SmallInteger, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),

@@ -15,7 +15,7 @@ from hub.crypto.keyring import Dek, Keyring
 from hub.crypto.keys import MAC_LABELS, NotCovered, Proof, Sealing
 from hub.crypto.leaf_signer import LeafSigner
 from hub.crypto.messages import (
-    AskTags,
+    Ask,
     Bytes,
     Check,
     Confirm,
@@ -31,7 +31,6 @@ from hub.crypto.messages import (
     Seal,
     Sealed,
     SealNote,
-    Tags,
 )
 from hub.db import Transaction, transaction
 from hub.errors import NotAuthenticated
@@ -72,7 +71,7 @@ class Lending:
             Macs: self._macs,
             Literals: self._literals,
             Open: self._open,
-            AskTags: self._tags,
+            Ask: self._ask,
             Confirm: self._confirm,
             SealNote: self._seal_note,
             OpenNote: self._open_note,
@@ -91,12 +90,8 @@ class Lending:
         sealed = self._keyring.seal_batch(items)
         if request.dataset not in self._matching:
             return Sealed(sealed)
-        tags, versions = self._matching[request.dataset].of_records(items)
-        return Sealed(
-            sealed,
-            [[(tag.field, tag.tag, tag.next_tag) for tag in found] for found in tags],
-            versions and (versions.version, versions.next),
-        )
+        versions = self._matching[request.dataset].index(items)
+        return Sealed(sealed, versions and (versions.version, versions.next))
 
     def _macs(self, request: Macs) -> Reply:
         if request.label not in MAC_LABELS:
@@ -116,13 +111,12 @@ class Lending:
             raise NotCovered("A note is opened for a client of its owner alone.")
         return Bytes([self._keyring.open_note(UUID(bytes=request.owner), UUID(bytes=request.note), request.blob)])
 
-    def _tags(self, request: AskTags) -> Reply:
+    def _ask(self, request: Ask) -> Reply:
         self._dataset(request.dataset)
         client = self._client(Proof(request.token, request.cookie))
         self._questions.lend(client, 1, time.monotonic())
-        matching = self._matching[request.dataset]
-        version, tags = matching.asked(request.field, request.said, [UUID(bytes=owner) for owner in request.owners])
-        return Tags(version, tags)
+        owners = [UUID(bytes=owner) for owner in request.owners]
+        return Bytes([record.bytes for record in self._matching[request.dataset].candidates(request.field, request.said, owners)])
 
     def _confirm(self, request: Confirm) -> Reply:
         name, _ = self._dataset(request.dataset)

@@ -1,6 +1,6 @@
-"""Exact lookups in the key process: tags for what is published, tags for one question at a time, and the comparison itself.
+"""Exact lookups in the key process: tags of what is published, candidates for one question at a time, and the comparison itself.
 
-A serving process never gets the key of a tag, nor that of a field that doesn't match: candidates are opened and compared here, for a
+A serving process never gets a tag, nor the key of a field that doesn't match: candidates are opened and compared here, for a
 committed event that says that they were tested (docs/decisions/0028-matching.md).
 """
 
@@ -10,20 +10,24 @@ from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
+import psycopg2
 from sqlalchemy import Engine
 
 from hub.crypto.keyring import Keyring
 from hub.crypto.keys import HUB, NotCovered, Opening, Sealing, Shredded, Tag, Versions
 from hub.crypto.messages import Wanted
 from hub.db import transaction
-from hub.errors import InvalidRequest
+from hub.errors import InvalidRequest, Unavailable
 from hub.normalised import MEMBERS, Unfit, of_question, of_stored, told
 from hub.records import Field, Matched, Record
 
 K = TypeVar("K")
+RETRIES: Final = 5
 LABEL: Final = "blind:{}:{}:{}"
 """Of the key of a field's tags: dataset, field, version. Not one of those that keyed hashes can be asked for."""
 _STATE = "select version, bits, next_version, next_bits, reached from hub.blind_state(%s)"
+_TAG = "select hub.{}_tag(%s::uuid, %s, %s, %s::uuid[], %s::int[], %s::int[], %s::int[], %s::int[])"
+_CANDIDATES = "select * from hub.{}_candidates(%s, %s, %s::int[], %s::uuid[])"
 _MATCHED = "select * from hub.{}_matched(%s, %s::uuid[], %s)"
 
 
@@ -53,13 +57,32 @@ class Matching:
             ((version, bits, next_version, next_bits, reached),) = tx.rows(_STATE, (self._dataset.number,))
         return State(version, bits, next_version, next_bits, reached and UUID(str(reached)))
 
-    def of_records(self, items: Sequence[Sealing]) -> tuple[list[list[Tag]], Versions | None]:
-        """The tags of records that are being sealed; without a value that can be looked up nothing is asked of the database."""
-        values = [[(f, i.fields[n][1]) for n, f in self.fields.items() if n in i.fields] for i in items]
-        if not any(values):
-            return [], None
-        state = self.state()
-        return [list(self.tags(state, i.owner, found)) for i, found in zip(items, values, strict=True)], state.versions
+    def index(self, items: Sequence[Sealing]) -> Versions | None:
+        """Keeps the tags of records that are being sealed; without a value that can be looked up nothing is asked of the database."""
+        values = [(i, [(f, i.fields[n][1]) for n, f in self.fields.items() if n in i.fields]) for i in items]
+        if not any(found for _, found in values):
+            return None
+        for _ in range(RETRIES):
+            state = self.state()
+            tags = [(i, tag) for i, found in values for tag in self.tags(state, i.owner, found)]
+            try:
+                for owner in {i.owner for i, _ in tags}:
+                    self._keep(state, owner, [(i, tag) for i, tag in tags if i.owner == owner])
+            except psycopg2.errors.SerializationFailure:
+                continue  # another version began or ended meanwhile
+            return state.versions
+        raise Unavailable("The index for lookups is being changed; try again shortly.")
+
+    def _keep(self, state: State, owner: UUID, tags: Sequence[tuple[Sealing, Tag]]) -> None:
+        columns = (
+            [str(i.record) for i, _ in tags],
+            [i.rev for i, _ in tags],
+            [tag.field for _, tag in tags],
+            [tag.tag for _, tag in tags],
+            [tag.next_tag for _, tag in tags],
+        )
+        with transaction(self._main) as tx:
+            tx.rows(_TAG.format(self._name), (str(owner), state.version, state.next_version, *columns))
 
     def tags(self, state: State, owner: UUID, values: Sequence[tuple[Field, bytes]]) -> Iterator[Tag]:
         """The tags of an owner's record: `values` are its fields that can be looked up, as JSON."""
@@ -72,11 +95,14 @@ class Matching:
                 then = self._made(state.next_version, state.next_bits, field, owner, forms)
                 yield from (Tag(field.number, tag, new) for tag, new in zip(now, then, strict=True))
 
-    def asked(self, field: int, said: Mapping[str, str], owners: Sequence[UUID]) -> tuple[int, list[int]]:
-        """The version of the index, and each owner's tag of a value. Raises InvalidRequest."""
+    def candidates(self, field: int, said: Mapping[str, str], owners: Sequence[UUID]) -> list[UUID]:
+        """Records of these owners that may hold a value. Raises InvalidRequest."""
         found, form = self._asked(field, said)
         state = self.state()
-        return state.version, [self._made(state.version, state.bits, found, owner, [form])[0] for owner in owners]
+        tags = [self._made(state.version, state.bits, found, owner, [form])[0] for owner in owners]
+        with transaction(self._main) as tx:
+            rows = tx.rows(_CANDIDATES.format(self._name), (field, state.version, tags, [str(owner) for owner in owners]))
+        return [UUID(str(record)) for (record,) in rows]
 
     def compare(self, field: int, said: Mapping[str, str], wanted: Sequence[Wanted]) -> list[bool]:
         """Which of these revisions hold the value; one whose keys are gone holds none. Raises InvalidRequest."""

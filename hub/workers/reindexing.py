@@ -21,7 +21,7 @@ AT_ONCE: Final = 500
 LEAST_BITS: Final = 8
 _NEXT = "select * from hub.{}_to_index(%s::uuid, %s)"
 _SIZE = "select hub.{}_size()"
-_REINDEX = "select hub.{}_reindex(%s, %s, %s::uuid, %s::uuid[], %s, %s::uuid[], %s, %s, %s)"
+_REINDEX = "select hub.{}_reindex(%s, %s, %s::uuid, %s::uuid[], %s::int[], %s::uuid[], %s::int[], %s::int[], %s::int[], %s::int[])"
 
 
 def bits_for(records: int) -> int:
@@ -65,9 +65,15 @@ class Reindexing:
         records = self._read(state.reached)
         if not records:
             return 0
-        tags = [(record.id, tag) for record, found in zip(records, self._tags(state, records), strict=True) for tag in found]
+        tags = [(record, tag) for record, found in zip(records, self._tags(state, records), strict=True) for tag in found]
         ids, revs = [str(r.id) for r in records], [r.rev for r in records]
-        columns = ([str(i) for i, _ in tags], [t.field for _, t in tags], [t.tag for _, t in tags], [t.next_tag for _, t in tags])
+        columns = (
+            [str(r.id) for r, _ in tags],
+            [r.rev for r, _ in tags],
+            [t.field for _, t in tags],
+            [t.tag for _, t in tags],
+            [t.next_tag for _, t in tags],
+        )
         values = (state.version, state.next_version, str(records[-1].id), ids, revs, *columns)
         try:
             with transaction(self._main) as tx:

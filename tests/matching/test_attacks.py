@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import orjson
+import psycopg2
 import pytest
 import sqlalchemy as sa
 
 from hub.audit.leaf import By, Event, Share, event_id
 from hub.audit.log import append
-from hub.crypto.keys import Lookup, NotCovered, Opening, OverLimit, Proof
+from hub.crypto.keys import Lookup, NotCovered, Opening, OverLimit, Proof, Sealing, Versions
 from hub.crypto.remote import RemoteKeys
 from hub.datasets.incidents import Incident
 from hub.db import transaction
@@ -148,28 +149,28 @@ def test_a_leaf_of_a_test_lends_no_key(shared: World, keys: RemoteKeys, stored: 
         keys.open_batch(brought, event, Incident.number, [own.opening()])
 
 
-def test_without_a_good_proof_there_is_no_tag(shared: World, keys: RemoteKeys, stored: dict[str, Stored]) -> None:
+def test_without_a_good_proof_there_are_no_candidates(shared: World, keys: RemoteKeys, stored: dict[str, Stored]) -> None:
     owner = [stored["police-1"].owner]
-    assert keys.tags(proof(shared), ASKED, owner)[1]
+    assert keys.candidates(proof(shared), ASKED, owner) == [stored["police-1"].id]
     for bad in (Proof(), Proof("x"), Proof(cookie="nobody"), Proof("x", "y")):
         with pytest.raises(NotAuthenticated):
-            keys.tags(bad, ASKED, owner)
+            keys.candidates(bad, ASKED, owner)
 
 
 @pytest.mark.parametrize("field", [4, 12, 99, 0])
-def test_a_field_that_cannot_be_looked_up_has_no_tags(shared: World, keys: RemoteKeys, stored: dict[str, Stored], field: int) -> None:
+def test_a_field_that_cannot_be_looked_up_has_no_candidates(shared: World, keys: RemoteKeys, stored: dict[str, Stored], field: int) -> None:
     with pytest.raises(NotCovered):
-        keys.tags(proof(shared), Lookup(Incident.number, field, {"value": "x"}), [stored["police-1"].owner])
+        keys.candidates(proof(shared), Lookup(Incident.number, field, {"value": "x"}), [stored["police-1"].owner])
     with pytest.raises(NotCovered):
-        keys.tags(proof(shared), Lookup(77, 5, {"value": "x"}), [stored["police-1"].owner])
+        keys.candidates(proof(shared), Lookup(77, 5, {"value": "x"}), [stored["police-1"].owner])
 
 
 def test_a_value_that_is_none_names_its_member(shared: World, keys: RemoteKeys) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        keys.tags(proof(shared), Lookup(Incident.number, 5, {"value": "none"}), [])
+        keys.candidates(proof(shared), Lookup(Incident.number, 5, {"value": "none"}), [])
     assert refused.value.problems[0].field == "value"
     with pytest.raises(InvalidRequest):
-        keys.tags(proof(shared), Lookup(Incident.number, 5, {"plate": "A"}), [])
+        keys.candidates(proof(shared), Lookup(Incident.number, 5, {"plate": "A"}), [])
 
 
 def test_questions_are_counted_by_client_and_end(shared: World, keys: RemoteKeys, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,14 +178,14 @@ def test_questions_are_counted_by_client_and_end(shared: World, keys: RemoteKeys
     monkeypatch.setattr(lending, "_questions", Limits(3, "ask {most} times"))
     brought = proof(shared)
     for _ in range(3):
-        keys.tags(brought, ASKED, [])
+        keys.candidates(brought, ASKED, [])
     with pytest.raises(OverLimit, match="ask 3 times"):
-        keys.tags(brought, OTHER, [])
+        keys.candidates(brought, OTHER, [])
     answer = shared.http.post(
         "/collections/incidents/match", json={"field": "phone", "value": NUMBER}, headers=shared.bearer("health", "research")
     )
     assert (answer.status_code, answer.json()["type"]) == (429, "urn:concord:problem:over-limit")
-    keys.tags(proof(shared, "housing"), ASKED, [])  # another client has its own
+    keys.candidates(proof(shared, "housing"), ASKED, [])  # another client has its own
 
 
 def test_the_key_of_a_tag_cannot_be_asked_for_by_its_name(shared: World, keys: RemoteKeys, stored: dict[str, Stored]) -> None:
@@ -194,13 +195,42 @@ def test_the_key_of_a_tag_cannot_be_asked_for_by_its_name(shared: World, keys: R
             keys.macs(label, owner, [NUMBER.encode()])
 
 
-def test_tags_of_two_owners_for_one_number_have_nothing_in_common(shared: World, keys: RemoteKeys) -> None:
-    owners = [uuid4() for _ in range(64)]
-    version, tags = keys.tags(proof(shared), ASKED, owners)
-    assert version == 1
-    assert len(set(tags)) > 30
-    assert all(0 <= tag < 256 for tag in tags)
-    assert keys.tags(proof(shared), ASKED, owners)[1] == tags
+def test_no_tag_leaves_the_key_process_and_no_serving_role_reads_one(shared: World, keys: RemoteKeys, stored: dict[str, Stored]) -> None:
+    """A serving process that pretends to publish a number learns nothing of who has it."""
+    owner = stored["police-1"].owner
+    sealed = keys.seal_records(Incident.number, [Sealing(owner, uuid4(), 1, 1, "default", {5: (2, orjson.dumps(NUMBER))})])
+    assert sealed[1] == Versions(1, None)
+    assert len(sealed) == 2
+    for engine in (shared.database.reader, shared.database.writer, shared.database.auditor, shared.database.agreements):
+        for statement in (
+            "select tag from hub.incidents_blind",
+            f"select hub.incidents_candidates(5, 1, '{{1}}', array['{owner}'::uuid])",
+            f"select hub.incidents_tag('{owner}', 1, null, '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
+        ):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege), transaction(engine) as tx:
+                tx.rows(statement)
+
+
+def test_tags_of_two_owners_for_one_number_have_nothing_in_common(shared: World) -> None:
+    rows = "select o.slug, b.tag from hub.incidents_blind b join hub.organisations o on o.id = b.provider where b.field = 5"
+    for n in range(40):
+        for provider in ("police", "fire"):
+            shared.publish(provider, feature(f"same-{n}", phone=f"+44 20 7946 {n:04d}"))
+    with shared.superuser() as admin:
+        found = admin.exec_driver_sql(rows).all()
+    tags = {slug: [tag for whose, tag in found if whose == slug] for slug in ("police", "fire")}
+    assert all(0 <= tag < 256 for _, tag in found)
+    assert len(tags["police"]) >= 40
+    assert len(set(tags["police"]) & set(tags["fire"])) < 25, "as many as by chance"
+
+
+def test_what_is_sealed_and_never_stored_is_no_candidate(shared: World, keys: RemoteKeys, stored: dict[str, Stored]) -> None:
+    own = stored["police-2"]
+    text = orjson.dumps("+44 20 7946 0999")
+    keys.seal_records(Incident.number, [Sealing(own.owner, own.id, 2, 1, "default", {5: (2, text)})])
+    keys.seal_records(Incident.number, [Sealing(own.owner, uuid4(), 1, 1, "default", {5: (2, text)})])
+    asked = Lookup(Incident.number, PHONE.number, {"value": "+442079460999"})  # type: ignore[union-attr]
+    assert own.id not in keys.candidates(proof(shared), asked, [own.owner])
 
 
 def test_no_value_that_can_be_looked_up_is_in_any_table(shared: World) -> None:

@@ -65,14 +65,14 @@ FUNCTIONS = {
         "agreement_areas",
         "refusal_snapshot",
         "deliver",
-        *(f"{name}_{what}" for name in DATASETS for what in ("ctx", "counts", "candidates")),
+        *(f"{name}_{what}" for name in DATASETS for what in ("ctx", "counts")),
     },
     "hub_writer": {
         "audit_append",
         "admit",
         "policy_snapshot",
         "organisation_names",
-        *(f"{name}_{what}" for name in DATASETS for what in (*WRITING, "held", "shred", "due", "before", "keep", "index")),
+        *(f"{name}_{what}" for name in DATASETS for what in (*WRITING, "held", "shred", "due", "before", "keep", "indexed")),
     },
     "hub_auditor": {
         "audit_append",
@@ -92,7 +92,7 @@ FUNCTIONS = {
         *(
             f"{name}_{what}"
             for name in DATASETS
-            for what in ("covered", "shred_order", "living", "gone", "matched", "to_index", "size", "reindex")
+            for what in ("covered", "shred_order", "living", "gone", "tag", "candidates", "matched", "to_index", "size", "reindex")
         ),
     },
     "hub_keys": set(),

@@ -1,8 +1,8 @@
 -- Run as hub_owner (hub/sharing/blind.py, stored.py and shredded.py at this revision).
 
 insert into hub.blind_index (dataset, version, bits) values (1, 1, 8) on conflict do nothing;
--- Tags of records that were stored in this transaction. Those of their former revisions are gone by then.
-create function hub.incidents_index(p_provider int, p_version int, p_next_version int, p_ids uuid[], p_fields int[], p_tags int[], p_next_tags int[]) returns void
+-- Whether tags that were made for these versions are those that the index wants now; held until the transaction ends.
+create function hub.incidents_indexed(p_version int, p_next_version int) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp as $$
 begin
   perform from hub.blind_index b where b.dataset = 1 and b.version = p_version
@@ -10,23 +10,35 @@ begin
   if not found then
     raise exception 'the index is of another version by now' using errcode = '40001';
   end if;
-  insert into hub.incidents_blind (id, provider, field, version, tag, next_version, next_tag)
-  select u.id, p_provider, u.field, p_version, u.tag, case when u.next_tag is not null then p_next_version end, u.next_tag
-  from unnest(p_ids, p_fields, p_tags, p_next_tags) u(id, field, tag, next_tag)
-  where exists (select from hub.incidents i where i.id = u.id and i.provider = p_provider);
 end $$;
-grant execute on function hub.incidents_index to hub_writer;
+grant execute on function hub.incidents_indexed to hub_writer;
+-- For the key process: tags of revisions of an owner that are on their way into the store. Tags that are there already stay: nobody knows
+-- which of two attempts will be stored.
+create function hub.incidents_tag(p_owner uuid, p_version int, p_next_version int, p_ids uuid[], p_revs int[], p_fields int[], p_tags int[], p_next_tags int[]) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp as $$
+begin
+  perform hub.incidents_indexed(p_version, p_next_version);
+  insert into hub.incidents_blind (id, rev, provider, field, version, tag, next_version, next_tag)
+  select u.id, u.rev, o.id, u.field, p_version, u.tag, case when u.next_tag is not null then p_next_version end, u.next_tag
+  from unnest(p_ids, p_revs, p_fields, p_tags, p_next_tags) u(id, rev, field, tag, next_tag)
+  join hub.organisations o on o.uid = p_owner;
+end $$;
+grant execute on function hub.incidents_tag to hub_keyd;
 
--- Records of these providers that may hold a value: those with its tag, and others by chance.
-create function hub.incidents_candidates(p_field int, p_version int, p_tags int[], p_providers int[]) returns setof uuid
+-- For the key process: records of these owners that may hold a value: those with its tag, and others by chance.
+create function hub.incidents_candidates(p_field int, p_version int, p_tags int[], p_owners uuid[]) returns setof uuid
 language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$
-  select b.id from unnest(p_providers, p_tags) u(provider, tag)
-  join hub.incidents_blind b on b.field = p_field and b.tag = u.tag and b.provider = u.provider and b.version = p_version
-  union
-  select b.id from unnest(p_providers, p_tags) u(provider, tag)
-  join hub.incidents_blind b on b.field = p_field and b.next_tag = u.tag and b.provider = u.provider and b.next_version = p_version
+  with asked as materialized (
+    select o.id as provider, u.tag from unnest(p_owners, p_tags) u(owner, tag) join hub.organisations o on o.uid = u.owner),
+  found as (
+    select b.id, b.rev from asked a
+    join hub.incidents_blind b on b.field = p_field and b.tag = a.tag and b.provider = a.provider and b.version = p_version
+    union
+    select b.id, b.rev from asked a
+    join hub.incidents_blind b on b.field = p_field and b.next_tag = a.tag and b.provider = a.provider and b.next_version = p_version)
+  select i.id from found f join hub.incidents i on i.id = f.id and i.rev = f.rev
 $$;
-grant execute on function hub.incidents_candidates to hub_reader;
+grant execute on function hub.incidents_candidates to hub_keyd;
 
 -- For the key process, which compares them itself: what revisions hold in a field that can be looked up, in their order.
 create function hub.incidents_matched(p_field int, p_ids uuid[], p_revs int[]) returns table (n bigint, blob bytea)
@@ -46,7 +58,7 @@ $$;
 -- How many records there are: for the length of tags.
 create function hub.incidents_size() returns bigint language sql stable security definer set search_path = pg_catalog, public, pg_temp as $$ select count(*) from hub.incidents $$;
 -- Puts tags of both versions in the place of what there is of these records, unless they have changed since; and notes how far it came.
-create function hub.incidents_reindex(p_version int, p_next_version int, p_reached uuid, p_all uuid[], p_revs int[], p_ids uuid[], p_fields int[], p_tags int[], p_next_tags int[])
+create function hub.incidents_reindex(p_version int, p_next_version int, p_reached uuid, p_all uuid[], p_all_revs int[], p_ids uuid[], p_revs int[], p_fields int[], p_tags int[], p_next_tags int[])
 returns void language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp as $$
 declare same uuid[];
 begin
@@ -57,12 +69,12 @@ begin
   if not found then
     raise exception 'the index is of another version by now' using errcode = '40001';
   end if;
-  same := array(select i.id from hub.incidents i join unnest(p_all, p_revs) u(id, rev) on u.id = i.id and u.rev = i.rev);
-  delete from hub.incidents_blind b where b.id = any(same);
-  insert into hub.incidents_blind (id, provider, field, version, tag, next_version, next_tag)
-  select u.id, i.provider, u.field, p_version, u.tag, p_next_version, u.next_tag
-  from unnest(p_ids, p_fields, p_tags, p_next_tags) u(id, field, tag, next_tag) join hub.incidents i on i.id = u.id
-  where u.id = any(same);
+  same := array(select i.id from hub.incidents i join unnest(p_all, p_all_revs) u(id, rev) on u.id = i.id and u.rev = i.rev);
+  delete from hub.incidents_blind b using hub.incidents i where i.id = any(same) and b.id = i.id and b.rev <= i.rev;
+  insert into hub.incidents_blind (id, rev, provider, field, version, tag, next_version, next_tag)
+  select u.id, u.rev, i.provider, u.field, p_version, u.tag, p_next_version, u.next_tag
+  from unnest(p_ids, p_revs, p_fields, p_tags, p_next_tags) u(id, rev, field, tag, next_tag) join hub.incidents i on i.id = u.id
+  where u.id = any(same) and u.rev = i.rev;
   update hub.blind_index set reached = p_reached where dataset = 1;
 end $$;
 grant execute on function hub.incidents_matched, hub.incidents_to_index, hub.incidents_size, hub.incidents_reindex to hub_keyd;
@@ -73,7 +85,7 @@ language sql stable security definer set search_path = pg_catalog, public, pg_te
   select distinct s.id from hub.incidents_shredded s where s.id > p_after order by s.id limit p_count
 $$;
 grant execute on function hub.incidents_gone to hub_keyd;
-revoke execute on function hub.incidents_index, hub.incidents_candidates, hub.incidents_matched, hub.incidents_to_index, hub.incidents_size, hub.incidents_reindex, hub.incidents_gone from public;
+revoke execute on function hub.incidents_indexed, hub.incidents_tag, hub.incidents_candidates, hub.incidents_matched, hub.incidents_to_index, hub.incidents_size, hub.incidents_reindex, hub.incidents_gone from public;
 
 -- Stores a batch as the current revisions and gives their numbers, in the batch's order; former ones move to the history. A revision
 -- that is not the next of its record is refused (40001): somebody else was faster. Records that agree in all that rules test are labelled
@@ -97,7 +109,7 @@ begin
     select i.id, i.rev, i.revision_no, i.provider, i.content_mac, i.k2, i.c100, i.c500, i.c2k, i.category, i.occurred_at, i.occurred_until, i.reported_at, i.resolved_at, i.status, i.severity, i.handling, i.external_id, i.place_sealed, i.narrative_sealed, i.phone_sealed, i.title_sealed, i.address_sealed, i.people_sealed, i.vehicles_sealed, i.extra_sealed, i.published_at, i.kept_until from hub.incidents i
     join unnest(p_id, p_rev) u(id, rev) on u.id = i.id where i.id = any(former) and i.rev = u.rev - 1 and i.provider = p_provider;
     get diagnostics moved = row_count;
-    delete from hub.incidents_blind b where b.id = any(former);
+    delete from hub.incidents_blind b using unnest(p_id, p_rev) u(id, rev) where b.id = u.id and b.id = any(former) and b.rev < u.rev;
     if exists (select from hub.grants g join hub.mous m on m.id = g.mou_id
     where m.provider = p_provider and g.duties is not null) then
       before := (select jsonb_object_agg(i.id, to_jsonb(i.released)) from hub.incidents i where i.id = any(former));

@@ -14,6 +14,7 @@ CREATE TABLE hub.blind_index (
 
 CREATE TABLE hub.incidents_blind (
 	id UUID NOT NULL, 
+	rev INTEGER NOT NULL, 
 	provider INTEGER NOT NULL, 
 	field SMALLINT NOT NULL, 
 	version INTEGER NOT NULL, 
