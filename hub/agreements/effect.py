@@ -26,7 +26,7 @@ from hub.policy.clauses import Grant, Refusal
 from hub.policy.conditions import Within
 from hub.policy.mou import Mou
 from hub.policy.refused import COARSEST_M, refused_area
-from hub.policy.treatments import WITHHOLD, Treatment, released, window
+from hub.policy.treatments import WITHHOLD, Treatment, told, window
 from hub.policy.vocabulary import known_field
 from hub.records import WINDOW_FIELD, Record
 from hub.tables import CELL_COLUMNS
@@ -168,7 +168,7 @@ def _new(
         True,
         frozenset(clause.purposes),
         frozenset(clause.actions),
-        {n: t for n, t in clause.fields.items() if t.shows},
+        {n: t for n, t in clause.fields.items() if t != WITHHOLD},
     )
 
 
@@ -225,8 +225,8 @@ def _shown(dataset: type[Record], bits: Sequence[_Bit], set_: str, purpose: str,
     here = [b for b, bit in zip(bits, set_, strict=True) if bit == "1" and getattr(b, when)]
     giving = [b for b in here if b.refuses is None and purpose in b.purposes and action in b.actions]
     refused = [b.refuses or None for b in here if b.refuses is not None]
-    found = released([f.name for f in dataset.fields], [b.fields for b in giving], refused)
-    return None if found is None else {name: str(t) for name, t in found.items() if t.shows}
+    found = told(dataset, action, [b.fields for b in giving], refused)
+    return None if found is None else {name: str(t) for name, t in found.items()}
 
 
 def _what(before: dict[str, str] | None, after: dict[str, str] | None) -> str:

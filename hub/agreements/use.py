@@ -15,7 +15,7 @@ from pyroaring import BitMap64
 from sqlalchemy import Engine
 
 from hub.agreements.next_version import next_version
-from hub.audit.leaf import instant, revisions_in
+from hub.audit.leaf import TESTED, instant, revisions_in
 from hub.audit.log import Log, Search
 from hub.db import transaction
 from hub.policy.clauses import Grant, Window
@@ -25,7 +25,7 @@ from hub.records import WINDOW_FIELD
 
 MOST = 20_000  # accesses looked at; the newest
 RECORDS = 200_000  # of which categories are counted
-KINDS = ("query", "export")
+KINDS = ("query", "export", "match")
 
 
 @dataclass
@@ -64,7 +64,8 @@ def used(log: Log, engine: Engine, mou: Mou, since: datetime, until: datetime, o
 
 def _leaves(log: Log, mou: Mou, kind: str, since: datetime, until: datetime) -> list[dict[str, Any]]:
     search = Search(owner=mou.parties.provider, mou=mou.mou, type=kind, decision="permit", since=since, until=until, limit=MOST)
-    return [entry.body for entry in log.find(search)]
+    # What was merely tested doesn't count: how many records share a tag with a value is not the consumer's to know.
+    return [entry.body for entry in log.find(search) if TESTED not in entry.body.get("shown", {}).get("fields", {}).values()]
 
 
 def _add(read: _Read, leaf: dict[str, Any]) -> None:

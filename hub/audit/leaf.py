@@ -20,6 +20,8 @@ from hub.audit.tree import leaf_hash
 
 VERSION = 1
 MAX_BYTES = 65_535
+TESTED = "tested"
+"""What a leaf says of a field whose values were compared, and not given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from hub.geo import FINEST_M, TIERS
-from hub.records import Field
+from hub.records import Field, Record
 
 ROUND_TO = {"PT1H": timedelta(hours=1), "P1D": timedelta(days=1)}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -77,6 +77,7 @@ _WITHIN: dict[str, Callable[[Treatment], int]] = {
 WITHHOLD = Treatment("withhold")
 MATCH_ONLY = Treatment("match_only")
 CLEAR = Treatment("clear")
+COMPARED = (MATCH_ONLY, CLEAR)  # a value may be matched with these: not with the end of a text, of which a match would tell the rest
 
 
 Refused = Iterable[Collection[str] | None]  # the fields of each refusal that reaches a record; None: the whole record
@@ -89,19 +90,37 @@ def finest(field: str, grants: Iterable[Mapping[str, Treatment]], refused: Refus
     return max((fields.get(field, WITHHOLD) for fields in grants), key=lambda t: t.fineness, default=WITHHOLD)
 
 
-def released(fields: Iterable[str], grants: Sequence[Mapping[str, Treatment]], refused: Refused) -> dict[str, Treatment] | None:
-    """How a record shows each of `fields`; None: it is not shown, because no grant that shows anything reaches it or a refusal of whole
+def shows(fields: Mapping[str, Treatment]) -> bool:
+    """Whether a grant of these fields lets anybody see that a record is there; one for counts or matches alone doesn't."""
+    return any(treatment.shows for treatment in fields.values())
+
+
+def released(
+    fields: Iterable[str],
+    grants: Sequence[Mapping[str, Treatment]],
+    refused: Refused,
+    gives: Callable[[Mapping[str, Treatment]], bool] = shows,
+) -> dict[str, Treatment] | None:
+    """How a record shows each of `fields`; None: it is not shown, because no grant that `gives` anything reaches it or a refusal of whole
     records does.
     """
-    held, giving = list(refused), [grant for grant in grants if shows(grant)]
+    held, giving = list(refused), [grant for grant in grants if gives(grant)]
     if not giving or None in held:
         return None
     return {field: finest(field, giving, held) for field in fields}
 
 
-def shows(fields: Mapping[str, Treatment]) -> bool:
-    """Whether a grant of these fields lets anybody see that a record is there; one for counts or matches alone doesn't."""
-    return any(treatment.shows for treatment in fields.values())
+def told(dataset: type[Record], action: str, grants: Sequence[Mapping[str, Treatment]], refused: Refused) -> dict[str, Treatment] | None:
+    """As `released`, the fields of which `action` tells something: to match, also those that it compares; then a grant gives something if
+    it has such a field.
+    """
+    matching = action == "match"
+
+    def compares(fields: Mapping[str, Treatment]) -> bool:
+        return any(fields.get(f.name) in COMPARED for f in dataset.matchable())
+
+    found = released([f.name for f in dataset.fields], grants, refused, compares if matching else shows)
+    return None if found is None else {name: t for name, t in found.items() if t.shows or (matching and t == MATCH_ONLY)}
 
 
 def read_treatment(field: Field, value: Any) -> Treatment:

@@ -39,7 +39,7 @@ ACTION_WORDS: dict[Action, tuple[str, str]] = {  # in the sentence, and in full
     "query": ("look at", "look at them, in lists and on maps"),
     "export": ("export", "export them as a file and keep it"),
     "subscribe": ("subscribe to", "be told of new ones (this hub does not do that yet)"),
-    "match": ("match values against", "ask whether a value they know occurs in them"),
+    "match": ("match values against", "ask whether a phone number, a plate, or a name with its birth date that they know occurs in them"),
 }
 COUNT_ALONE = ("count", "count them, without being shown any")
 REFRAIN_WORDS = {

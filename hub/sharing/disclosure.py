@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 
-from hub.audit.leaf import Event, Share, event_id, instant
+from hub.audit.leaf import TESTED, Event, Share, event_id, instant
 from hub.audit.log import append
 from hub.crypto.keys import Keys, Lookup, Opening, Proof, Shredded, Signed
 from hub.db import Transaction
@@ -25,7 +25,6 @@ from hub.sharing.paths import Query
 from hub.sharing.reader import Reader
 from hub.sharing.statements import Shape
 
-TESTED = "tested"
 _GONE = "null"  # an exact place that can't be opened any more
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from hub.db import Transaction
 from hub.policy.duties import Owed
-from hub.policy.treatments import WITHHOLD, Treatment, shows
+from hub.policy.treatments import COMPARED, WITHHOLD, Treatment, shows
 
 T = TypeVar("T")
 MATCH: Literal["match"] = "match"
@@ -59,7 +59,7 @@ class LiveGrant:
 
     def matches(self, name: str) -> bool:
         """Whether its recipient may ask for values of this field."""
-        return MATCH in self.actions and self.treatment(name).word in ("clear", "match_only")
+        return MATCH in self.actions and self.treatment(name) in COMPARED
 
 
 @dataclass(frozen=True, slots=True)

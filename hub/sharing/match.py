@@ -15,7 +15,7 @@ from hub.audit.log import PolicyChanged
 from hub.crypto.keys import Keys, Lookup, Opening, Signed
 from hub.db import transaction
 from hub.errors import Forbidden
-from hub.policy.treatments import shows
+from hub.policy.treatments import COMPARED, shows
 from hub.records import Field
 from hub.sharing.context import Reach
 from hub.sharing.disclosure import Logged, Row, finest
@@ -80,7 +80,7 @@ class Matching:
         policy = session.policy
         found = self._keys.candidates(session.reader.proof, lookup, [policy.uids[p] for p in providers])
         rows = self._querying.execute(session, MATCH, [array(found)], Reach())
-        return [r for r in rows if finest(policy, r.clauses, field.name).word in ("clear", "match_only")]
+        return [r for r in rows if finest(policy, r.clauses, field.name) in COMPARED]
 
     def _disclose(self, before: Session, lookup: Lookup, tested: UUID, rows: Sequence[Row]) -> Answer:
         """Says in the log which records matched, under the grants by which they were compared, and shows what these release."""

@@ -46,7 +46,8 @@ begin
            array(select unnest(f.fields) {_refusing()}) as refused
     from steps s join {SCHEMA}.{name} n on n.id = s.id join {SCHEMA}.{name}_history h on h.id = s.id and h.rev = s.rev - 1
     cross join lateral (values (true, s.labels, n.{WINDOW_FIELD}), (false, s.before, h.{WINDOW_FIELD})) v(new, labels, at)
-    join {SCHEMA}.grants g on g.id = any(v.labels) and g.actions && array['query', 'export']
+    join {SCHEMA}.grants g on g.id = any(v.labels) and g.actions && array['query', 'export', 'match']
+      and exists (select from jsonb_each_text(g.fields) f where f.value <> 'match_only')
     join {SCHEMA}.mous m on m.id = g.mou_id and m.state in ('active', 'suspended')
     where m.in_force_from <= now() and now() < m.in_force_until and m.consumer in (select recipient from held) and {_in_window()}
       and s.id in (select id from held) and not exists (select {_refusing()} and f.fields is null))

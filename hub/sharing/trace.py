@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from hub.audit.leaf import instant
 from hub.db import transaction
 from hub.errors import NotShared
-from hub.policy.treatments import WITHHOLD, Treatment, released, window
+from hub.policy.treatments import WITHHOLD, Treatment, told, window
 from hub.records import WINDOW_FIELD, Record
 
 COMING, SUSPENDED, PERIOD = "is coming into force", "its MOU is suspended", "its MOU is outside its period"
@@ -115,7 +115,7 @@ class Tracing:
             mine = [g for g in grants if g.recipient == recipient]
             for purpose, action in sorted({pair for g in mine for pair in product(g.purposes, g.actions)}):
                 giving = [g for g in mine if purpose in g.purposes and action in g.actions]
-                found = released([f.name for f in self._dataset.fields], [g.fields for g in giving], refused)
+                found = told(self._dataset, action, [g.fields for g in giving], refused)
                 if found is None:
                     continue
                 yield {
@@ -123,7 +123,7 @@ class Tracing:
                     "purpose": purpose,
                     "action": action,
                     "case_required": all(g.case for g in giving),
-                    "fields": {name: str(treatment) for name, treatment in found.items() if treatment.shows},
+                    "fields": {name: str(treatment) for name, treatment in found.items()},
                 }
 
 

@@ -7,14 +7,13 @@ from typing import Any, Final
 import orjson
 from pyroaring import BitMap64
 
-from hub.audit.leaf import revisions_in
+from hub.audit.leaf import TESTED, revisions_in
 from hub.crypto.keys import NotCovered
 from hub.records import Record
 
 FRESH_S: Final = 60.0
 """An event opens what it shows while it is answered, not for good."""
 OPENING: Final = frozenset({"query", "export", "match"})
-TESTED: Final = "tested"  # what a leaf says of a field whose values were compared, and not given
 OPENED: Final = frozenset({"clear", "last"})  # the treatments that need a sealed field, or the exact place, opened
 
 
