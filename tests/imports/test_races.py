@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -283,8 +284,15 @@ def test_a_reader_sees_whole_batches_or_nothing_of_them(partners: World, monkeyp
 
 
 def test_smaller_commits_would_be_seen(partners: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control: with batches of 20 a reader meets parts of 500."""
+    """Control: with batches of 20, and a moment between them, a reader meets parts of 500."""
     monkeypatch.setattr("hub.sharing.upload.BATCH", 20)
+    advance = Upload._advance
+
+    def slowly(self: Upload, *arguments: Any) -> Any:
+        time.sleep(0.05)  # in the transaction that is about to commit: the one before it shows meanwhile
+        return advance(self, *arguments)
+
+    monkeypatch.setattr(Upload, "_advance", slowly)
     kinds = BY_ID["fields"]["category"] | {"map": {"T": "weapons"}}
     monkeypatch.setitem(BY_ID["fields"], "category", kinds)
     before = len(partners.items("health", "research", category="weapons", limit=1000))

@@ -141,7 +141,7 @@ def test_one_more_look_is_noticed(world: World, ids: dict[str, str], spy: Spy, m
 
 
 def _look_twice(world: World, patch: pytest.MonkeyPatch, existing: set[str]) -> None:
-    execute = query.Querying._execute
+    execute = query.Querying.execute
 
     def twice(self: Any, session: Any, path: str, arguments: Any, reach: Any) -> Any:
         found = execute(self, session, path, arguments, reach)
@@ -149,7 +149,7 @@ def _look_twice(world: World, patch: pytest.MonkeyPatch, existing: set[str]) -> 
             execute(self, session, path, arguments, reach)
         return found
 
-    patch.setattr(query.Querying, "_execute", twice)
+    patch.setattr(query.Querying, "execute", twice)
 
 
 # --- the log -----------------------------------------------------------------------------------------------------------------------

@@ -124,13 +124,13 @@ def test_no_difference_shows_between_absent_and_not_shared(world: World, reader:
 def test_one_more_look_up_would_show(world: World, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: a build that looks some of the absent records up once more, in the transaction that is open anyway."""
     random, twice = Random(3), tuple(uuid4() for _ in range(200))
-    asked, execute = set(map(str, twice)), Querying._execute
+    asked, execute = set(map(str, twice)), Querying.execute
 
     def looking(self: Any, session: Any, path: str, arguments: Any, reach: Any) -> Any:
         if arguments[0] in asked:
             session.tx.rows("select * from hub.admit(%s)", (reader.client,))
         return execute(self, session, path, arguments, reach)
 
-    monkeypatch.setattr(Querying, "_execute", looking)
+    monkeypatch.setattr(Querying, "execute", looking)
     monkeypatch.setattr(query, "wait_out", lambda _began: None)
     assert any(_differs(world, reader, uuid4, lambda: random.choice(twice), n, evened=False) for n in range(TRIES))

@@ -344,7 +344,7 @@ def test_statistics_tell_nothing_of_the_records(shared: World, sessions: dict[st
     allowed = {
         "hub_reader": set(),
         "hub_writer": {"organisations", "clients", "assertions_seen"},
-        "hub_auditor": {"audit_leaves", "organisations"},
+        "hub_auditor": {"audit_leaves", "leaf_entries", "organisations"},
         "hub_agreements": {
             *("organisations", "mous", "grants", "refusals", "mou_areas", "mou_work", "incidents_rules", "policy_epoch", "party_keys"),
             *("boundaries", "mou_signatures", "mou_diffs", "incidents"),  # of incidents the clear columns, which an effect diff counts by
