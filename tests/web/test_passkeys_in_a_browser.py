@@ -53,7 +53,7 @@ def test_a_passkey_signs_in_only_while_the_device_knows_its_owner(served: Served
     sign_out(page)
     device.verifies(False)
     page.get_by_role("button", name="Sign in with a passkey").click()
-    expect(page.get_by_role("alert")).to_contain_text("No passkey was used")
+    expect(page.get_by_role("alert")).to_contain_text("No passkey was used", timeout=20_000)
     expect(page.get_by_role("button", name="Sign in with a passkey")).to_be_focused()
     assert page.context.cookies() == []
     device.verifies(True)
