@@ -120,7 +120,7 @@ def _share(called: Services, database: Database, keyring: Keyring) -> list[dict[
     on top and would make the share smaller.
     """
     asked, within, stored = Watch(), Watch(), Watch()
-    called.keys.seal_batch = asked.over(called.keys.seal_batch)  # type: ignore[method-assign]
+    called.keys.seal_records = asked.over(called.keys.seal_records)  # type: ignore[method-assign]
     keyring.seal_batch = within.over(keyring.seal_batch)  # type: ignore[method-assign]
     keyring._store = stored.over(keyring._store)  # type: ignore[method-assign]
     owner = organisations.get(database.writer, "bench-police")
@@ -191,8 +191,8 @@ class Local(NamedTuple):
 
     keyring: Keyring
 
-    def open_batch(self, _proof: Proof, _event: UUID, _dataset: int, items: Sequence[Opening]) -> list[bytes]:
-        return self.keyring.open_batch(items)
+    def open_batch(self, _proof: Proof, _event: UUID, _dataset: int, items: Sequence[Opening]) -> tuple[list[bytes], None]:
+        return self.keyring.open_batch(items), None
 
 
 def _pages(settings: Settings, addresses: Addresses) -> list[dict[str, Any]]:
