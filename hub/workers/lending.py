@@ -126,6 +126,8 @@ class Lending:
         question, field = matching.literals_hash(request.field, request.said), matching.field_name(request.field, request.said)
         tested = [(self._slug_of(w.owner), w.revision_no) for w in request.wanted]
         check_tested(leaves, age_s, name, _holder(token, client), field, question, tested)
+        # Counted as asking is, apart from it: else whoever can write leaves would have each value compared with every record.
+        self._questions.lend(f"confirm {client}", 1, time.monotonic())
         last = self._signer.sign(event, [leaf_hash(leaf.encode()) for leaf in leaves])[-1]
         hits = matching.compare(request.field, request.said, request.wanted)
         return Confirmed(hits, last.n, last.leaf_hash, last.chain, last.key, last.signature)

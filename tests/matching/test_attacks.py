@@ -188,6 +188,20 @@ def test_questions_are_counted_by_client_and_end(shared: World, keys: RemoteKeys
     keys.candidates(proof(shared, "housing"), ASKED, [])  # another client has its own
 
 
+def test_comparing_is_counted_too_for_who_writes_leaves_without_asking(
+    shared: World, keys: RemoteKeys, stored: dict[str, Stored], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A serving process that was taken over could name every record in a leaf, and compare each with value after value."""
+    monkeypatch.setattr(shared.keyd.lending, "_questions", Limits(3, "ask {most} times"))
+    brought, own = proof(shared), stored["police-1"]
+    for _ in range(3):
+        assert keys.confirm(brought, logged(shared, brought, [own.revision_no]), ASKED, [own.opening()])[0] == [True]
+    event = logged(shared, brought, [own.revision_no])
+    with pytest.raises(OverLimit, match="ask 3 times"):
+        keys.confirm(brought, event, ASKED, [own.opening()])
+    keys.candidates(brought, ASKED, [])  # asking is counted apart
+
+
 def test_the_key_of_a_tag_cannot_be_asked_for_by_its_name(shared: World, keys: RemoteKeys, stored: dict[str, Stored]) -> None:
     owner = stored["police-1"].owner
     for label in ("blind:1:5:1", "mac:blind:1:5:1", "blind"):
