@@ -43,5 +43,5 @@ shreds = sa.Table(  # orders to destroy; each has one leaf. The key process carr
     sa.Column("complete_at", sa.DateTime(timezone=True)),
     sa.CheckConstraint("kind in ('request', 'rule', 'retention')", name="shreds_kind"),
 )
-sa.Index("shreds_pending", shreds.c.id, postgresql_where=shreds.c.complete_at.is_(None))
+sa.Index("shreds_pending", shreds.c.id, postgresql_where=shreds.c.keys_gone_at.is_(None))
 sa.Index("shreds_provider", shreds.c.provider, shreds.c.id)

@@ -41,7 +41,7 @@ CREATE TABLE hub.shreds (
 	UNIQUE (event), 
 	FOREIGN KEY(provider) REFERENCES hub.organisations (id)
 );
-CREATE INDEX shreds_pending ON hub.shreds (id) WHERE complete_at IS NULL;
+CREATE INDEX shreds_pending ON hub.shreds (id) WHERE keys_gone_at IS NULL;
 CREATE INDEX shreds_provider ON hub.shreds (provider, id);
 
 CREATE TABLE hub.incidents_shredded (
