@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from typer import Typer
+
+import hub.app  # noqa: F401  # a kind of problem is known once its module is
 from hub import cli, errors
 from hub.audit.leaf import By, Event, Share, leaves
 from hub.datasets import DATASETS
@@ -210,12 +213,18 @@ def targets() -> str:
 
 
 def commands() -> str:
-    groups = [("", cli.app), *((f"{g.name} ", g.typer_instance) for g in cli.app.registered_groups)]
     found = [
         (code(f"hub {prefix}{c.name or c.callback.__name__}"), (c.callback.__doc__ or "").strip().splitlines()[0])
-        for prefix, app in groups if app for c in app.registered_commands if c.callback
+        for prefix, app in groups("", cli.app) for c in app.registered_commands if c.callback
     ]  # fmt: skip
     return table(("command", "what it does"), found)
+
+
+def groups(prefix: str, app: Typer) -> Iterator[tuple[str, Typer]]:
+    yield prefix, app
+    for group in app.registered_groups:
+        if group.typer_instance:
+            yield from groups(f"{prefix}{group.name} ", group.typer_instance)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -19,16 +19,39 @@ from hub.agreements.in_force import Agreements
 from hub.agreements.lifecycle import Lifecycle, Render
 from hub.agreements.party_keys import PartyKeys
 from hub.agreements.recalls import Recalls
-from hub.api import agreements, audit, collections, duties, health, imports, maps, match, oauth, openapi, problems, publish, shreds
+from hub.api import (
+    agreements,
+    audit,
+    audit_files,
+    collections,
+    duties,
+    flags,
+    health,
+    imports,
+    log,
+    maps,
+    match,
+    oauth,
+    openapi,
+    problems,
+    publish,
+    reviews,
+    shreds,
+)
 from hub.api.services import Services, Shared
 from hub.audit.failures import Failures
+from hub.audit.flagged import Flags
+from hub.audit.flagging import Flagging
+from hub.audit.flags import Limits
 from hub.audit.leaf import By
 from hub.audit.log import Log
+from hub.audit.reviews import Reviews
+from hub.audit.saved import SavedSearches
 from hub.crypto.keys import Keys, Proof
 from hub.crypto.remote import RemoteKeys
 from hub.datasets import DATASETS
-from hub.db import Database, connect, read_secrets, risky_settings, transaction
-from hub.errors import HubError, InvalidPolicy, Refused
+from hub.db import Database, risky_settings, transaction
+from hub.errors import HubError
 from hub.identity import organisations
 from hub.identity.attempts import Attempts
 from hub.identity.directory import Directory
@@ -39,9 +62,8 @@ from hub.identity.token_key import TokenKey
 from hub.identity.tokens import AccessToken, Verifier
 from hub.logs import RequestLog, configure
 from hub.policy.mou import Mou
-from hub.policy.purposes import read_purposes
 from hub.settings import Settings, read_settings
-from hub.setup import Addresses, addresses_of, keyd_socket
+from hub.setup import Addresses, addresses_of, keyd_socket, open_database, published, registry
 from hub.sharing.holds import Holds
 from hub.sharing.imports import Imports
 from hub.sharing.match import Matching
@@ -54,33 +76,18 @@ from hub.sharing.trace import Tracing
 from hub.web import pages as web
 
 _log = structlog.get_logger("hub.app")
+ROUTED = (  # modules of the API, in the order in which a path is looked for
+    *(health, oauth, collections, maps, match, publish, imports, shreds, agreements, duties),
+    *(audit, audit_files, flags, reviews, log, openapi),
+)
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_database(settings: Settings, addresses: Addresses) -> Database:
-    shared = read_secrets(settings.state_dir)
-    return connect(addresses.main, shared, pool_size=settings.pool_size, timeout_s=settings.statement_timeout_s)
-
-
 def _document(mou: Mou, names: Mapping[str, str]) -> bytes:
     return render(mou, names, DATASETS)
-
-
-def registry(settings: Settings) -> Mapping[str, str] | None:
-    """The purposes that agreements may name; None: any word.
-
-    Raises:
-        Refused: the file is no registry.
-    """
-    if settings.purposes_file is None:
-        return None
-    try:
-        return read_purposes(settings.purposes_file.read_bytes())
-    except InvalidPolicy as error:
-        raise Refused(f"{settings.purposes_file}: {error.detail}") from None
 
 
 def assemble(
@@ -90,7 +97,7 @@ def assemble(
     database = open_database(settings, addresses)
     keys = RemoteKeys(keyd_socket(settings))
     key = TokenKey.load_or_create(settings.state_dir / "token.pem")
-    log = Log(database.auditor)
+    recorded = Log(database.auditor, keys.sign)
     shared = {}
     for name, dataset in DATASETS.items():
         publishing = Publishing(name, dataset, database.writer, keys, clock, uuid4)
@@ -103,8 +110,11 @@ def assemble(
     called = Services(
         settings=settings,
         datasets=shared,
-        log=log,
-        failures=Failures(log),
+        log=recorded,
+        published=published(settings, database),
+        flags=Flags(database.auditor),
+        reviews=Reviews(database.auditor, clock),
+        failures=Failures(recorded),
         tokens=TokenServer(
             database.writer, key, settings.base_url, f"{settings.base_url}/oauth/token", audience, settings.token_ttl_s, clock
         ),
@@ -121,6 +131,7 @@ def assemble(
         party_keys=PartyKeys(database.agreements, clock),
         recalls=Recalls(database.agreements, {dataset.number: name for name, dataset in DATASETS.items()}, clock),
         maps=SharedMaps(database.writer),
+        searches=SavedSearches(database.writer),
         publisher=_publishers(database.writer),
         ready=_readiness(database, keys),
         clock=clock,
@@ -151,6 +162,7 @@ def _readiness(database: Database, keys: Keys) -> Callable[[], None]:
 
 
 CHORES_S = 5.0
+WATCHED = 20  # batches of leaves looked at in one go: other chores wait meanwhile
 
 
 def _repeat(chores: Callable[[], object], stopped: threading.Event) -> None:
@@ -159,7 +171,8 @@ def _repeat(chores: Callable[[], object], stopped: threading.Event) -> None:
         try:
             chores()
         except Exception as error:
-            _log.error("chores failed", error=str(error), exc_info=not isinstance(error, HubError))
+            told = {"error": error.detail} if isinstance(error, HubError) else {"exc_info": True}
+            _log.error("chores failed", **told)
 
 
 def application(called: Services, close: Callable[[], None], chores: Callable[[], object] = lambda: None) -> FastAPI:
@@ -182,7 +195,7 @@ def application(called: Services, close: Callable[[], None], chores: Callable[[]
     app.state.services = called
     app.add_middleware(problems.Defects)
     app.add_middleware(RequestLog)
-    for module in (health, oauth, collections, maps, match, publish, imports, shreds, agreements, duties, audit, openapi):
+    for module in ROUTED:
         app.include_router(module.router())
     for router in web.routers():
         app.include_router(router)
@@ -204,11 +217,21 @@ def create(settings: Settings, addresses: Addresses) -> FastAPI:
 
 
 def housekeeping(called: Services, database: Database) -> None:
-    """Goes on with activations, and destroys what is not to be kept any longer."""
+    """Goes on with activations, destroys what is not to be kept any longer, looks at new leaves of the log, and opens access reviews."""
     called.lifecycle.activation.resume(called.clock())
     for shared in called.datasets.values():
         while shared.shredding.due(lambda number: _provider(database.writer, number)):
             pass
+    flagging = flagging_of(called.settings, database)
+    for _ in range(WATCHED):
+        if not flagging.step(called.clock()):
+            break
+    called.reviews.open_due(flagging.reached)
+
+
+def flagging_of(settings: Settings, database: Database) -> Flagging:
+    """What looks at new leaves, within the limits of the settings."""
+    return Flagging(database.auditor, Limits(**{limit.name: getattr(settings, f"flag_{limit.name}") for limit in fields(Limits)}))
 
 
 def _provider(engine: sa.Engine, number: int) -> Publisher:

@@ -101,6 +101,16 @@ class Client:
             yield from page["features"]
             address = next((link["href"] for link in page["links"] if link["rel"] == "next"), None)
 
+    def match(self, collection: str, field: str, **said: str) -> dict[str, Any]:
+        """Whether a value occurs in what others let this client ask about: `match`, `providers`, and of the `records` in which it does what
+        they show. `said`: the `value` of a phone, the `plate` of a vehicle, the `name` and `birth_date` of a person.
+
+        Raises:
+            Problem: the answer is no success.
+        """
+        answer: dict[str, Any] = self.request("POST", f"/collections/{collection}/match", {"field": field, **said}).json()
+        return answer
+
     def publish(self, collection: str, features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Publishes features, all or none; gives the receipt."""
         body = {"type": "FeatureCollection", "features": list(features)}

@@ -2,7 +2,7 @@
 
 Nobody runs as the owner: `reader` holds rights on released views only, `writer` fills inboxes, `auditor` reads the log,
 `agreements` changes what MOUs are in force. The key process has roles and a password of its own: `keyd` looks up what the log shows,
-`keys` reaches nothing but the keys database.
+`keys` reaches nothing but the keys database. So has the sequencer, whose role takes waiting leaves into the tree.
 """
 
 import hmac
@@ -20,7 +20,7 @@ from alembic import command
 from alembic.config import Config
 from psycopg2 import sql
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
-from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InvalidRequestError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hub.errors import Refused, Unavailable
@@ -28,8 +28,9 @@ from hub.private_file import write_new
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 ROLES = ("hub_reader", "hub_writer", "hub_auditor", "hub_agreements")
-KEYD_ROLE, KEYS_ROLE = "hub_keyd", "hub_keys"
+KEYD_ROLE, KEYS_ROLE, SEQUENCER_ROLE = "hub_keyd", "hub_keys", "hub_sequencer"
 LEAST_VERSION = 15
+_DEAD_AGAIN = "This connection is closed"  # the pool's, where the one that it made in a dead one's place is dead, too
 # PostgreSQL's: server gone or starting, disk full, out of memory, statement ended, lock not had in time.
 _PASSING = ("08", "53", "57", "58", "55P03")
 
@@ -51,8 +52,8 @@ class Secrets:
 
 
 @dataclass(frozen=True)
-class KeydSecret:
-    """What the key process and the databases both know, and no serving process. Kept in the key process's own folder."""
+class RolesSecret:
+    """What one process and the databases both know, and no serving process: the key process, or the sequencer. Kept in its own folder."""
 
     roles: bytes
 
@@ -100,13 +101,13 @@ def read_secrets(folder: Path) -> Secrets:
     return Secrets(secret_file(folder / "roles.key"), secret_file(folder / "context.key"))
 
 
-def read_keyd_secret(folder: Path) -> KeydSecret:
-    """The secret in the key process's `folder`, made when it is missing.
+def read_roles_secret(folder: Path) -> RolesSecret:
+    """The secret in the `folder` of the key process or the sequencer, made when it is missing.
 
     Raises:
         Refused: as for `read_secrets`.
     """
-    return KeydSecret(secret_file(folder / "roles.key"))
+    return RolesSecret(secret_file(folder / "roles.key"))
 
 
 def secret_file(path: Path) -> bytes:
@@ -129,10 +130,15 @@ def connect(main: sa.URL, shared: Secrets, *, pool_size: int = 8, timeout_s: int
     return Database(shared, *engines)
 
 
-def connect_keyd(main: sa.URL, keys: sa.URL, secret: KeydSecret, *, pool_size: int = 8, timeout_s: int = 30) -> KeydDatabase:
+def connect_keyd(main: sa.URL, keys: sa.URL, secret: RolesSecret, *, pool_size: int = 8, timeout_s: int = 30) -> KeydDatabase:
     """Engines for the roles of the key process."""
     places = ((main, KEYD_ROLE), (keys, KEYS_ROLE))
     return KeydDatabase(*(_engine(url, role, secret.password(role), pool_size, timeout_s) for url, role in places))
+
+
+def connect_sequencer(main: sa.URL, secret: RolesSecret) -> sa.Engine:
+    """The engine of the sequencer: a connection that holds its lock, one for its work, one for its watch over the log."""
+    return _engine(main, SEQUENCER_ROLE, secret.password(SEQUENCER_ROLE), 3, 30)
 
 
 def _engine(url: sa.URL, role: str, password: str, pool_size: int, timeout_s: int) -> sa.Engine:
@@ -229,15 +235,26 @@ def passing_faults() -> Iterator[None]:
         yield
     except PoolTimeout:
         raise Unavailable("All database connections are busy; try again shortly.") from None
+    except InvalidRequestError as error:
+        if str(error) == _DEAD_AGAIN:
+            raise Unavailable("The database closes its connections; nothing was disclosed. Try again shortly.") from error
+        raise
     except (psycopg2.Error, DBAPIError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         code = getattr(cause, "pgcode", None) or ""
-        lost = isinstance(cause, psycopg2.OperationalError | psycopg2.InterfaceError) and not code
         if code.startswith(_UNPREPARED):
             raise Unavailable("The database is not set up for this version of the hub: run `hub migrate`.") from error
-        if lost or code.startswith(_PASSING):
+        if (isinstance(cause, psycopg2.Error) and lost(cause)) or code.startswith(_PASSING):
             raise Unavailable("The database is not reachable or out of room; nothing was disclosed. Try again shortly.") from error
         raise
+
+
+def lost(error: psycopg2.Error) -> bool:
+    """Whether the connection went, so that nobody knows what became of the last statement. Where it breaks at some moments libpq has no
+    message, and psycopg2 raises a DatabaseError of no further kind.
+    """
+    known = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or type(error) is psycopg2.DatabaseError
+    return known and error.pgcode is None
 
 
 def risky_settings(engine: sa.Engine) -> list[str]:
@@ -249,7 +266,7 @@ def risky_settings(engine: sa.Engine) -> list[str]:
         return []
 
 
-def migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: KeydSecret) -> None:
+def migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: RolesSecret, sequencer: RolesSecret) -> None:
     """Brings both databases to this version, making them when missing. Run as their administrator; doing it twice is harmless.
 
     Raises:
@@ -258,7 +275,7 @@ def migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: KeydSecret) -> No
     for url in (main, keys):
         _create_database(url)
     with _one_at_a_time(main):
-        _migrate(main, keys, shared, keyd)
+        _migrate(main, keys, shared, keyd, sequencer)
 
 
 @contextmanager
@@ -270,7 +287,7 @@ def _one_at_a_time(url: sa.URL) -> Iterator[None]:
         yield
 
 
-def _migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: KeydSecret) -> None:
+def _migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: RolesSecret, sequencer: RolesSecret) -> None:
     _upgrade(main, "hub")
     _upgrade(keys, "keys")
     with _administrator(main) as connection:
@@ -278,6 +295,7 @@ def _migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: KeydSecret) -> N
         for role in ROLES:
             _set_password(connection, role, shared.password(role))
         _set_password(connection, KEYD_ROLE, keyd.password(KEYD_ROLE))
+        _set_password(connection, SEQUENCER_ROLE, sequencer.password(SEQUENCER_ROLE))
         connection.execute(sa.text("delete from hub.seal_key"))
         connection.execute(sa.text("insert into hub.seal_key values (:k)"), {"k": shared.context})
     with _administrator(keys) as connection:

@@ -1,14 +1,22 @@
 """Structured logs: one JSON object a line on standard error. They hold no query, no record, no token and no statement."""
 
+from __future__ import annotations
+
 import json
 import logging
 import sys
 import time
+import traceback
 from contextlib import suppress
-from typing import TextIO, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+if TYPE_CHECKING:  # a witness has no server
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PLACES = 8  # in the code, of each defect that is told
 
 
 def configure(level: str) -> None:
@@ -23,12 +31,23 @@ def configure(level: str) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            defect,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
+
+
+def defect(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Of an exception its kind and the places in the code that it came through, the last first: its text may hold data."""
+    error = sys.exc_info()[1] if line.pop("exc_info", None) else None
+    if error is not None:
+        frames = traceback.extract_tb(error.__traceback__)[-PLACES:]
+        line["defect"] = type(error).__name__
+        line["at"] = [f"{'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno}" for frame in reversed(frames)]
+    return line
 
 
 class Unfailing:

@@ -1,4 +1,4 @@
-"""Files that hold a secret: mode 0600, whole or not there, durable, never overwritten."""
+"""Files that hold a secret: mode 0600, whole or not there, durable; overwritten only by `replace`."""
 
 import os
 import secrets
@@ -27,11 +27,22 @@ def write_new(path: Path, content: bytes) -> None:
         os.link(draft, path)  # a rename would replace the first one's key
     finally:
         draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the name must survive a crash too, or all that the key protects is lost with it
-    finally:
-        os.close(folder)
+    _make_durable(path.parent)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Puts `content` in place of `path`, which need not exist; a crash leaves the former or the new content, whole.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    _make_durable(path.parent)
 
 
 @contextmanager
@@ -53,7 +64,12 @@ def growing(path: Path) -> Iterator[BinaryIO]:
         os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _make_durable(path.parent)
+
+
+def _make_durable(path: Path) -> None:
+    """The names in a folder must survive a crash too, or all that a key protects is lost with it."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

@@ -66,6 +66,38 @@ class Settings(BaseSettings):
             description="Users of this machine, separated by commas, whose processes the key process answers besides root's and its own."
         ),
     ] = ""
+    log_dir: Annotated[
+        Path | None,
+        Field(
+            description="Folder of the sequencer, which no other process needs: the audit log's signing key, the password of its role. "
+            "Unset: `log` in the state folder."
+        ),
+    ] = None
+    log_name: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^\s+]{1,200}$",
+            description="Name of the audit log in its checkpoints and keys: what it is called when it is made, and for good. Unset: host "
+            "and path of the base URL of then, and `/audit`.",
+        ),
+    ] = None
+    log_behind_s: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=86_400,
+            description="Sealed fields are refused once a leaf of the log has been waiting so long to be taken into its tree, seconds.",
+        ),
+    ] = 60
+    witness_quorum: Annotated[
+        int, Field(ge=0, le=32, description="How many witnesses must cosign what the audit log has signed. 0: none is waited for.")
+    ] = 0
+    witness_alarm_s: Annotated[
+        int, Field(ge=1, le=86_400, description="An alarm is raised once a checkpoint lacks that quorum for so long, seconds.")
+    ] = 300
+    witness_block_s: Annotated[
+        int, Field(ge=1, le=2_592_000, description="Sealed fields are refused once a checkpoint lacks that quorum for so long, seconds.")
+    ] = 86_400
     opened_per_hour: Annotated[
         int,
         Field(
@@ -137,6 +169,31 @@ class Settings(BaseSettings):
         File | None,
         Field(description="YAML registry of the purposes that agreements may name, such as `policies/purposes.yaml`. Unset: any word."),
     ] = None
+    flag_past_accesses: Annotated[
+        int, Field(ge=1, le=100_000, description="Flags: how many accesses of a client or person are enough to compare another one with.")
+    ] = 50
+    flag_past_days: Annotated[int, Field(ge=1, le=50, description="Flags: and on more than how many days.")] = 10
+    flag_volume_times: Annotated[
+        int,
+        Field(ge=1, le=1_000, description="Flags: records given on a day are too many at more than so many times those of nearly any day."),
+    ] = 3
+    flag_volume_records: Annotated[int, Field(ge=1, le=10**9, description="Flags: and at so many at least.")] = 500
+    flag_hour_percent: Annotated[
+        int, Field(ge=0, le=50, description="Flags: an hour is unusual around which it asked on less than this part of former days, %.")
+    ] = 5
+    flag_area_km: Annotated[
+        int, Field(ge=0, le=20_000, description="Flags: an area is unusual that reaches so far beyond where was asked before, km.")
+    ] = 25
+    flag_export_records: Annotated[
+        int, Field(ge=1, le=10**9, description="Flags: so many records taken away as files on a day are a mass export.")
+    ] = 5_000
+    flag_refusals: Annotated[int, Field(ge=2, le=100, description="Flags: how many refused or absent answers are too many.")] = 10
+    flag_refusals_minutes: Annotated[int, Field(ge=1, le=1_440, description="Flags: and within what time, minutes.")] = 10
+    flag_walk_cells: Annotated[
+        int, Field(ge=2, le=80, description="Flags: how many small areas side by side are a walk through neighbouring cells.")
+    ] = 9
+    flag_walk_km: Annotated[int, Field(ge=1, le=100, description="Flags: how wide and high such an area is at most, km.")] = 3
+    flag_walk_minutes: Annotated[int, Field(ge=1, le=1_440, description="Flags: and within what time, minutes.")] = 15
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$", description="Least level logged.")] = "info"
 
     @field_validator("database_url", "keys_database_url")
@@ -190,6 +247,11 @@ class Settings(BaseSettings):
             if _place(main) == _place(keys):
                 raise ValueError("HUB_KEYS_DATABASE_URL must not be the database of the records")
         return self
+
+    def origin(self) -> str:
+        """The name that a new audit log is given: the origin of its checkpoints."""
+        parts = urlsplit(self.base_url)
+        return self.log_name or f"{parts.netloc}{parts.path}/audit"
 
     def main_url(self) -> URL | None:
         """The administrator's address of the main database, driver normalised to psycopg2."""

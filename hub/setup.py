@@ -1,17 +1,22 @@
-"""What a hub needs before any of its processes starts: where its databases are, their migrations, its key files."""
+"""What a hub needs before any of its processes starts, and what they open first: databases, migrations, key files, the purposes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from hub import localdb
+from hub.audit.notes import BadNote, Signer, VerifierKey
+from hub.audit.published import Published
 from hub.crypto.next_root import Fits
 from hub.crypto.providers import RootKey
 from hub.crypto.roots import create_in_file, root_key_of
-from hub.db import migrate, read_keyd_secret, read_secrets
-from hub.errors import Refused
+from hub.db import Database, connect, migrate, read_roles_secret, read_secrets, secret_file
+from hub.errors import InvalidPolicy, Refused
 from hub.identity.token_key import TokenKey, write_public
+from hub.policy.purposes import read_purposes
+from hub.private_file import replace
 from hub.settings import Settings, plain
 
 
@@ -37,9 +42,41 @@ def keyd_folder(settings: Settings) -> Path:
     return settings.keyd_dir or settings.state_dir / "keyd"
 
 
+def log_folder(settings: Settings) -> Path:
+    """What the sequencer alone needs: the log's signing key, the password of its role, the last checkpoint that it signed."""
+    return settings.log_dir or settings.state_dir / "log"
+
+
 def keyd_socket(settings: Settings) -> Path:
     """Where the key process listens."""
     return settings.keyd_socket or settings.state_dir / "keyd.sock"
+
+
+def log_verifier(settings: Settings) -> VerifierKey:
+    """The key by which checkpoints of the audit log are verified. Its private half is the sequencer's alone; `prepare` wrote this one.
+
+    Raises:
+        Refused: it is missing or damaged.
+    """
+    return _read_verifier(_verifier_file(settings))
+
+
+def log_named(settings: Settings) -> VerifierKey:
+    """The same from the sequencer's folder: the name of the log is the one that it was given first, whatever the settings say later.
+
+    Raises:
+        Refused: as `log_verifier`.
+    """
+    return _read_verifier(log_folder(settings) / "log.pub")
+
+
+def _read_verifier(path: Path) -> VerifierKey:
+    try:
+        return VerifierKey.read(path.read_text())
+    except OSError as error:
+        raise Refused(f"The public key of the audit log {path} can't be read: {error.strerror}. Run `hub migrate`.") from None
+    except (BadNote, UnicodeDecodeError):
+        raise Refused(f"{path} is not the public key of an audit log. Run `hub migrate`.") from None
 
 
 def make_root_key(settings: Settings) -> None:
@@ -77,17 +114,41 @@ def prepare(settings: Settings, addresses: Addresses) -> None:
     folder = keyd_folder(settings)
     _make_folder(folder)
     _move_root_key(settings.state_dir, folder)
-    migrate(addresses.main, addresses.keys, read_secrets(settings.state_dir), read_keyd_secret(folder))
+    log = log_folder(settings)
+    _make_folder(log)
+    migrate(addresses.main, addresses.keys, read_secrets(settings.state_dir), read_roles_secret(folder), read_roles_secret(log))
+    _write_verifier(settings)
     make_root_key(settings)
     open_root_key(settings)
     write_public(TokenKey.load_or_create(settings.state_dir / "token.pem"), folder / "token.pub")
+
+
+def _verifier_file(settings: Settings) -> Path:
+    return settings.state_dir / "log.pub"
+
+
+def _write_verifier(settings: Settings) -> None:
+    """Beside the log's key, once, with the name that the log is given then; a copy for the serving processes."""
+    folder = log_folder(settings)
+    own, seed = folder / "log.pub", secret_file(folder / "log.key")
+    try:
+        if not own.exists():
+            replace(own, f"{Signer(settings.origin(), seed).key}\n".encode())
+        key = log_named(settings)
+        if settings.log_name not in (None, key.name):
+            raise Refused(f"HUB_LOG_NAME is {settings.log_name}, and the audit log is called {key.name}: a log's name never changes.")
+        text, path = f"{key}\n".encode(), _verifier_file(settings)
+        if not path.exists() or path.read_bytes() != text:
+            replace(path, text)
+    except OSError as error:
+        raise Refused(f"The public key of the audit log can't be written: {error}.") from None
 
 
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise Refused(f"The key process's folder {folder} can't be made: {error.strerror}.") from None
+        raise Refused(f"The folder {folder} can't be made: {error.strerror}.") from None
 
 
 def _move_root_key(state: Path, folder: Path) -> None:
@@ -98,3 +159,31 @@ def _move_root_key(state: Path, folder: Path) -> None:
                 (state / name).rename(folder / name)
             except OSError as error:
                 raise Refused(f"{state / name} can't be moved to {folder}: {error.strerror}. Move it there yourself.") from None
+
+
+def open_database(settings: Settings, addresses: Addresses) -> Database:
+    shared = read_secrets(settings.state_dir)
+    return connect(addresses.main, shared, pool_size=settings.pool_size, timeout_s=settings.statement_timeout_s)
+
+
+def published(settings: Settings, database: Database) -> Published:
+    """The log as outsiders see it.
+
+    Raises:
+        Refused: its public key is missing.
+    """
+    return Published(database.auditor, log_verifier(settings), settings.witness_quorum)
+
+
+def registry(settings: Settings) -> Mapping[str, str] | None:
+    """The purposes that agreements may name; None: any word.
+
+    Raises:
+        Refused: the file is no registry.
+    """
+    if settings.purposes_file is None:
+        return None
+    try:
+        return read_purposes(settings.purposes_file.read_bytes())
+    except InvalidPolicy as error:
+        raise Refused(f"{settings.purposes_file}: {error.detail}") from None

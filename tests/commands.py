@@ -35,6 +35,7 @@ def environment(world: World) -> dict[str, str]:
         "HUB_DATABASE_URL": world.addresses.main.render_as_string(hide_password=False),
         "HUB_KEYS_DATABASE_URL": world.addresses.keys.render_as_string(hide_password=False),
         "HUB_STATE_DIR": str(world.settings.state_dir),
+        "HUB_LOG_DIR": str(world.settings.log_dir),
     }
 
 

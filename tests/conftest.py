@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -29,6 +30,12 @@ SHARED = ROOT.parent / "shared"
 HOME = ROOT / ".local" / "test"
 
 
+def pytest_configure() -> None:
+    """Whatever a shell starts in the background ignores SIGINT, and so would the processes that tests start and end by it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that uses a database is marked so; `make check` leaves those out."""
     for item in items:
@@ -41,12 +48,14 @@ def _measuring(request: pytest.FixtureRequest) -> Iterator[None]:
     """Measuring coverage makes a test take up to three times as long. A module marked `unmeasured` runs again, thousands of times, what
     others run too: it is not measured, from before its hub starts until that has stopped.
     """
-    measuring = Coverage.current() if request.node.get_closest_marker("unmeasured") else None
-    if measuring:
-        measuring.stop()
+    measuring: list[Coverage] = []
+    if request.node.get_closest_marker("unmeasured"):
+        while current := Coverage.current():  # in a worker of xdist there are two: where one stops, the other goes on
+            current.stop()
+            measuring.append(current)
     yield
-    if measuring:
-        measuring.start()
+    for one in reversed(measuring):
+        one.start()
 
 
 @pytest.fixture(scope="session", autouse=True)

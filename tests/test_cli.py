@@ -74,7 +74,9 @@ def test_the_commands_are_these() -> None:
             "person roles",
             "person list",
         ),
-        *("client key", "client add", "client disable", "audit list"),
+        *("client key", "client add", "client disable", "audit list", "audit expire", "audit export", "audit trust", "audit verify"),
+        *("sequencer", "log status", "log resume", "log witness add", "log witness remove", "log witness list"),
+        *("witness key", "witness run"),
         *(f"keys {name}" for name in ("status", "check", "rotate", "rewrap", "verify", "backup", "restore", "backups")),
         *(f"shred {name}" for name in ("records", "before", "status")),
         *(f"hold {name}" for name in ("place", "release", "list")),
@@ -240,9 +242,10 @@ def test_setting_up_again_is_harmless(hub: Run, world: World) -> None:
 
 def test_setting_up_from_several_places_at_once_is_harmless(world: World) -> None:
     """Roles belong to the whole server: without a lock PostgreSQL ends one of two changes ("tuple concurrently updated")."""
-    secrets, keyd = db.read_secrets(world.settings.state_dir), db.read_keyd_secret(world.settings.state_dir / "keyd")
+    folder = world.settings.state_dir
+    secrets, *roles = db.read_secrets(folder), db.read_roles_secret(folder / "keyd"), db.read_roles_secret(folder / "log")
     with ThreadPoolExecutor(4) as pool:
-        done = [pool.submit(db.migrate, world.addresses.main, world.addresses.keys, secrets, keyd) for _ in range(12)]
+        done = [pool.submit(db.migrate, world.addresses.main, world.addresses.keys, secrets, *roles) for _ in range(12)]
     assert [d.exception() for d in done] == [None] * 12
     assert world.http.get("/readyz").status_code == 200
 

@@ -27,7 +27,8 @@ def hub(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
         world.organisation(slug)
     world.organisation("auditor", "auditor", ["audit"])
     fields = {"external_id": "clear", "place": {"grid_m": 500}, "category": "clear"}
-    world.mou(tmp_path_factory.mktemp("mous"), "MOU-1", "police", "health", [grant(fields=fields)])
+    asked = grant("ask", ["checking"], actions=["match"], fields={"vehicles": "match_only", "category": "clear"})
+    world.mou(tmp_path_factory.mktemp("mous"), "MOU-1", "police", "health", [grant(fields=fields), asked])
     return world
 
 
@@ -51,6 +52,17 @@ def test_it_publishes_and_reads_every_page(client: Make) -> None:
     assert sorted(found) == sorted(f"C-{n}" for n in range(25))
     assert [f["properties"]["external_id"] for f in reader.items("incidents", external_id="C-7", bbox="-80,43,-79,44")] == ["C-7"]
     assert list(reader.items("incidents", category="fire")) == []
+
+
+def test_it_asks_whether_a_value_occurs(client: Make) -> None:
+    client("police", scope="publish").publish("incidents", [feature("M-1", vehicles=[{"plate": "ABC 123"}])])
+    asking = client("health", "checking", "query")
+    found = asking.match("incidents", "vehicles", plate="abc-123")
+    assert (found["match"], found["providers"]) == (True, ["police"])
+    assert [record["properties"]["category"] for record in found["records"]] == ["theft"]
+    assert asking.match("incidents", "vehicles", plate="ABC 124") == {"match": False, "providers": [], "records": []}
+    with pytest.raises(Problem, match="looked up by plate"):
+        asking.match("incidents", "vehicles", value="ABC 123")
 
 
 def test_one_token_serves_until_half_a_minute_before_its_end(hub: World, client: Make, monkeypatch: pytest.MonkeyPatch) -> None:

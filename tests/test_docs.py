@@ -19,11 +19,13 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from starlette.exceptions import HTTPException
 
+import hub.app  # noqa: F401  # a kind of problem is known once its module is
 from hub import cli, localdb
 from hub.api import problems
 from hub.datasets import DATASETS
@@ -166,9 +168,13 @@ def commands(text: str) -> set[tuple[str, ...]]:
 def known(command: tuple[str, ...]) -> bool:
     if command[0] == "make":
         return bool(re.search(rf"^{command[1]}:", (ROOT / "Makefile").read_text(), re.M))
-    groups = {group.name: group.typer_instance for group in cli.app.registered_groups}
-    app, word = (groups[command[1]], command[2]) if command[1] in groups else (cli.app, command[1])
-    return app is not None and word in {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
+    app: Any = cli.app
+    for word in command[1:]:
+        groups = {group.name: group.typer_instance for group in app.registered_groups}
+        if word not in groups:
+            return word in {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
+        app = groups[word]
+    return True
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -295,8 +301,12 @@ def walk(page: str, port: int, monkeypatch: pytest.MonkeyPatch, servers: ExitSta
 
 @pytest.mark.db
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize(("page", "least"), [("tutorial.md", 11), ("publish.md", 8), ("first-mou.md", 12), ("recovery.md", 11)])
+@pytest.mark.parametrize(
+    ("page", "least"),
+    [("tutorial.md", 11), ("publish.md", 8), ("first-mou.md", 12), ("recovery.md", 11), ("verify.md", 3), ("witness.md", 6)],
+)
 def test_what_a_page_tells_to_do_works_as_printed(page: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

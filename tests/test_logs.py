@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -54,6 +55,21 @@ def test_what_a_library_says_is_one_json_object_whatever_it_says(capsys: pytest.
     assert (first["level"], first["logger"]) == ("warning", "a.library")
     assert (second["event"], second["kind"], second["level"]) == ("it failed", "ValueError", "error")
     assert CANARY not in json.dumps(second)
+
+
+@pytest.mark.usefixtures("configured")
+def test_of_a_defect_the_hubs_own_line_tells_kind_and_places_and_not_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = structlog.get_logger("hub.test")
+    try:
+        raise ValueError(CANARY)
+    except ValueError:
+        logger.exception("failed", what="a test")
+    logger.error("waits", exc_info=True)  # outside of any exception
+    first, second = lines(capsys)
+    assert (first["event"], first["what"], first["defect"]) == ("failed", "a test", "ValueError")
+    assert re.fullmatch(r".*tests/test_logs\.py:\d+", first["at"][0])
+    assert CANARY not in json.dumps(first)
+    assert set(second) == {"event", "level", "timestamp"}
 
 
 @pytest.mark.usefixtures("configured")

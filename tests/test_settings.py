@@ -76,6 +76,23 @@ DOUBTFUL = {
     "HUB_SIGN_IN_LINKS": ["", "perhaps", "2"],
     "HUB_BOUNDARIES_FILE": ["x" * 300, "", "/nowhere/areas.geojson", "."],
     "HUB_PURPOSES_FILE": ["x" * 300, "", "/nowhere/areas.geojson", "."],
+    "HUB_LOG_NAME": ["", "a name", "a+name", "x" * 201],
+    "HUB_LOG_BEHIND_S": ["0", "86401", "a minute"],
+    "HUB_WITNESS_QUORUM": ["-1", "33", "two"],
+    "HUB_WITNESS_ALARM_S": ["0", "86401"],
+    "HUB_WITNESS_BLOCK_S": ["0", "2592001"],
+    "HUB_FLAG_PAST_ACCESSES": ["0", "100001", "some"],
+    "HUB_FLAG_PAST_DAYS": ["0", "51"],
+    "HUB_FLAG_VOLUME_TIMES": ["0", "1001", "1.5"],
+    "HUB_FLAG_VOLUME_RECORDS": ["0", "1000000001"],
+    "HUB_FLAG_HOUR_PERCENT": ["-1", "51"],
+    "HUB_FLAG_AREA_KM": ["-1", "20001", "far"],
+    "HUB_FLAG_EXPORT_RECORDS": ["0", "1000000001"],
+    "HUB_FLAG_REFUSALS": ["1", "101"],
+    "HUB_FLAG_REFUSALS_MINUTES": ["0", "1441"],
+    "HUB_FLAG_WALK_CELLS": ["1", "81"],
+    "HUB_FLAG_WALK_KM": ["0", "101"],
+    "HUB_FLAG_WALK_MINUTES": ["0", "1441"],
     "HUB_LOG_LEVEL": ["verbose", "DEBUG", "", "info\n"],
 }
 
@@ -92,7 +109,8 @@ def test_a_doubtful_value_is_refused_by_the_name_of_its_variable(name: str, valu
 
 
 def test_every_setting_that_has_a_range_is_tried() -> None:
-    free = {"HUB_STATE_DIR", "HUB_KEYD_DIR", "HUB_KEYD_SOCKET", "HUB_KEYD_USERS", "HUB_ROOT_KEY_PASSPHRASE"}  # any path, any text
+    any_text = ("STATE_DIR", "KEYD_DIR", "KEYD_SOCKET", "KEYD_USERS", "LOG_DIR", "ROOT_KEY_PASSPHRASE")
+    free = {f"HUB_{name}" for name in any_text}
     assert {f"HUB_{name.upper()}" for name in Settings.model_fields} - free == set(DOUBTFUL)
 
 

@@ -22,10 +22,13 @@ from hub.audit.leaf import By
 from hub.identity import clients, organisations
 from hub.identity.client_auth import ASSERTION_TYPE
 from hub.policy.mou import Mou
+from hub.private_file import write_new
 from hub.settings import Settings
 from hub.setup import Addresses, prepare
 from hub.sharing.reader import Reader
-from hub.workers.keyd import Keyd, utc_now
+from hub.workers.ending import utc_now
+from hub.workers.keyd import Keyd
+from hub.workers.sequencing import Sequencing
 from tests import assertion
 from tests.signing import Clock, Loaded, Signing
 from tests.written import yaml_of
@@ -42,6 +45,7 @@ class World:
     services: Services
     database: db.Database
     keyd: Keyd
+    sequencing: Sequencing
     http: TestClient
     clock: Clock
     keys: dict[str, bytes] = field(default_factory=dict)
@@ -185,16 +189,28 @@ def _short_document(mou: Mou, names: Mapping[str, str]) -> bytes:
 
 
 @contextmanager
-def build(main: sa.URL, keys: sa.URL, state: Path) -> Iterator[World]:
-    """A hub over migrated databases at the administrator's addresses."""
+def build(main: sa.URL, keys: sa.URL, state: Path, log: Path | None = None, **more: Any) -> Iterator[World]:
+    """A hub over migrated databases at the administrator's addresses. `log`: the sequencer's folder, where it is to stay."""
     with socket_folder() as folder:
-        settings = Settings(state_dir=state, keyd_socket=folder / "keyd.sock", pool_size=4, log_level="error")
+        apart = {"keyd_socket": folder / "keyd.sock", "log_dir": log or folder / "log"}
+        settings = Settings(state_dir=state, pool_size=4, log_level="error", **apart, **more)
         addresses, clock = Addresses(main, keys), Clock()
+        if log is None:
+            log_files(state, folder / "log")
         prepare(settings, addresses)
-        with keyd(settings, addresses, clock) as held:
+        with keyd(settings, addresses, clock) as held, sequencing(settings, addresses) as working:
             services, database = assemble(settings, addresses, clock=clock, document=_short_document)
             with TestClient(application(services, database.dispose), base_url=BASE, raise_server_exceptions=False) as http:
-                yield World(settings, addresses, services, database, held, http, clock)
+                yield World(settings, addresses, services, database, held, working, http, clock)
+
+
+def log_files(state: Path, folder: Path) -> None:
+    """A sequencer's folder for one hub: what was last signed is of one database; roles are of the whole server, and hubs that share a state
+    folder share the public key of their log.
+    """
+    folder.mkdir(mode=0o700)
+    for name in ("roles.key", "log.key"):
+        write_new(folder / name, db.secret_file(state / "log" / name))
 
 
 @contextmanager
@@ -202,6 +218,17 @@ def socket_folder() -> Iterator[Path]:
     """A folder whose path is short enough for a socket."""
     with TemporaryDirectory(prefix="hub", dir="/tmp") as folder:  # its name is not to be guessed
         yield Path(folder)
+
+
+@contextmanager
+def sequencing(settings: Settings, addresses: Addresses) -> Iterator[Sequencing]:
+    """The sequencer, in a thread of this process."""
+    working = Sequencing(settings, addresses)
+    working.start()
+    try:
+        yield working
+    finally:
+        working.close()
 
 
 @contextmanager

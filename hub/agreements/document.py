@@ -4,72 +4,17 @@ part of what is signed. The same file and names give the same bytes.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
-from pathlib import Path
 
-from fpdf import FPDF, FontFace
-
+from hub.paper import Facts, Paper
 from hub.policy import words
 from hub.policy.clauses import Grant, Refusal
 from hub.policy.mou import Contact, Mou
 from hub.records import Record
 
-FONTS = Path(__file__).resolve().parents[1] / "web" / "static" / "vendor" / "fonts"  # made by scripts/setup
-GREY, BLACK = (90, 90, 90), (0, 0, 0)
-Facts = Sequence[tuple[str, str | Sequence[str]]]
-
-
-class _Paper(FPDF):
-    """A4; the name of the agreement and the page's number at the foot."""
-
-    def __init__(self, foot: str) -> None:
-        super().__init__(format="A4")
-        self.foot = foot
-        self.add_font("text", "", FONTS / "DejaVuSans.ttf")
-        self.add_font("text", "B", FONTS / "DejaVuSans-Bold.ttf")
-        self.set_margin(20)
-        self.set_auto_page_break(True, 22)
-        self.alias_nb_pages()
-        self.add_page()
-
-    def footer(self) -> None:
-        self.set_y(-15)
-        self.set_font("text", size=7)
-        self.set_text_color(*GREY)
-        self.cell(0, 5, f"{self.foot}   ·   page {self.page_no()} of {{nb}}")
-        self.set_text_color(*BLACK)
-
-    def say(self, text: str, size: float = 9.5, style: str = "", space: float = 1.5) -> None:
-        self.set_font("text", style, size)
-        self.multi_cell(0, size * 0.53, text, align="L", new_x="LMARGIN", new_y="NEXT")
-        self.ln(space)
-
-    def heading(self, text: str) -> None:
-        if self.get_y() > self.h - 50:
-            self.add_page()
-        self.ln(3)
-        self.say(text, 12.5, "B", 2)
-
-    def facts(self, facts: Facts) -> None:
-        self.set_font("text", size=9)
-        with self.table(
-            borders_layout="HORIZONTAL_LINES",
-            col_widths=(30, 70),
-            first_row_as_headings=False,
-            line_height=4.9,
-            padding=1,
-            text_align="LEFT",
-            v_align="TOP",
-        ) as table:
-            for name, said in facts:
-                row = table.row()
-                row.cell(name, style=FontFace(emphasis="BOLD"))
-                row.cell(said if isinstance(said, str) else "\n".join(f"• {s}" for s in said))
-        self.ln(2)
-
 
 def render(mou: Mou, names: Mapping[str, str], datasets: Mapping[str, type[Record]]) -> bytes:
     """The document. `names`: organisations by slug."""
-    paper = _Paper(f"{mou.mou}, version {mou.version}   ·   SHA-256 of the file {mou.sha256[:16]}…")
+    paper = Paper(f"{mou.mou}, version {mou.version}   ·   SHA-256 of the file {mou.sha256[:16]}…")
     paper.set_creation_date(datetime.combine(mou.in_force.since, time(0), UTC))
     paper.set_title(f"{mou.mou}, version {mou.version}: {mou.title}")
     paper.set_creator("Concord")
@@ -112,7 +57,7 @@ def _contact(contact: Contact) -> str:
     return ", ".join(part for part in (contact.name, contact.role, contact.email, contact.phone) if part)
 
 
-def _grant(paper: _Paper, mou: Mou, grant: Grant, names: Mapping[str, str], dataset: type[Record]) -> None:
+def _grant(paper: Paper, mou: Mou, grant: Grant, names: Mapping[str, str], dataset: type[Record]) -> None:
     said = words.explain(mou, grant, names, dataset)
     paper.heading(f"What is shared: {grant.id}")
     paper.say(said.summary)
@@ -131,14 +76,14 @@ def _grant(paper: _Paper, mou: Mou, grant: Grant, names: Mapping[str, str], data
     )
 
 
-def _refusal(paper: _Paper, mou: Mou, refusal: Refusal, names: Mapping[str, str]) -> None:
+def _refusal(paper: Paper, mou: Mou, refusal: Refusal, names: Mapping[str, str]) -> None:
     said = words.explain_refusal(mou, refusal, names)
     paper.heading(f"What is never shared: {refusal.id}")
     paper.say(said.summary)
     paper.facts([("Which records", said.records)])
 
 
-def _fixed(paper: _Paper, mou: Mou) -> None:
+def _fixed(paper: Paper, mou: Mou) -> None:
     """What the sentences were made from; where they seem to differ, the file counts."""
     paper.heading("The file itself")
     paper.say("The sentences above are made from this file. Where they seem to differ, the file counts.")

@@ -9,7 +9,6 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Annotated, Any, TypeVar
 
-import orjson
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, field_validator
@@ -21,6 +20,7 @@ from hub.agreements.due import NOTHING, due_of
 from hub.agreements.lifecycle import PATIENCE_S, Lifecycle
 from hub.agreements.party_keys import PartyKey
 from hub.agreements.store import Actor, Version, number_of
+from hub.api.answers import JSON, NO_STORE, PDF, YAML, json_answer
 from hub.api.bodies import check_encoding, json_of, read_body
 from hub.api.parameters import interval, only
 from hub.api.services import READ, Services, authorise, refusals_logged, services
@@ -31,8 +31,6 @@ from hub.policy.vocabulary import NEVER_TEXT
 
 SCOPE = "agreements"
 MAX_FILE = 200_000
-YAML, JSON, PDF = "application/yaml", "application/json", "application/pdf"
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Body(BaseModel):
@@ -109,7 +107,7 @@ async def boundary(request: Request) -> Response:
     asked = await asking(request, MAX_BYTES, ("application/geo+json", JSON))
     digest = request.path_params["sha256"]
     added = await asked.run(asked.called.lifecycle.keep_boundary, asked.actor, digest, asked.body)
-    return Response(orjson.dumps({"sha256": digest}), 201 if added else 200, NO_STORE, JSON)
+    return json_answer({"sha256": digest}, 201 if added else 200)
 
 
 async def draft(request: Request) -> Response:
@@ -122,7 +120,7 @@ async def draft(request: Request) -> Response:
 async def agreements(request: Request) -> Response:
     """Every version of the agreements that the organisation is a party of."""
     asked = await asking(request)
-    return Response(orjson.dumps({"mous": await asked.run(_all_told, asked)}), 200, NO_STORE, JSON)
+    return json_answer({"mous": await asked.run(_all_told, asked)})
 
 
 async def one(request: Request) -> Response:
@@ -166,7 +164,7 @@ async def use(request: Request) -> Response:
         first, last = interval(given)
         since, until = first or since, last or until
     named = (asked.actor, asked.called.log, *_named(request), since, until)
-    return Response(orjson.dumps(await asked.run(asked.called.lifecycle.use, *named)), 200, NO_STORE, JSON)
+    return json_answer(await asked.run(asked.called.lifecycle.use, *named))
 
 
 def step(model: type[Body], take: Callable[..., Version]) -> Callable[[Request], Any]:
@@ -191,7 +189,7 @@ async def party_keys(request: Request) -> Response:
     """The organisation's keys for signatures."""
     asked = await asking(request)
     found = await asked.run(asked.called.party_keys.list, asked.actor)
-    return Response(orjson.dumps({"keys": [_key(k) for k in found]}), 200, NO_STORE, JSON)
+    return json_answer({"keys": [_key(k) for k in found]})
 
 
 async def offer_key(request: Request) -> Response:
@@ -242,7 +240,7 @@ def _address(called: Services, found: Version) -> str:
 
 async def _answer(asked: Asked, found: Version, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     told = await asked.run(lambda: _told(asked.called, found, asked.called.lifecycle.list(asked.actor)))
-    return Response(orjson.dumps(told), status, NO_STORE | (headers or {}), JSON)
+    return json_answer(told, status, headers)
 
 
 def _all_told(asked: Asked) -> list[dict[str, Any]]:
@@ -278,7 +276,7 @@ def _told(called: Services, found: Version, all_: Sequence[Version]) -> dict[str
 
 
 def _key_answer(key: PartyKey, status: int) -> Response:
-    return Response(orjson.dumps(_key(key)), status, NO_STORE, JSON)
+    return json_answer(_key(key), status)
 
 
 def _key(key: PartyKey) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -11,18 +12,20 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.api.collections import NO_STORE
-from hub.api.parameters import bbox, interval, only, record_id, text, whole
+from hub.api.answers import NO_STORE, json_answer
+from hub.api.parameters import bbox, interval, only, polygon, record_id, text, whole
 from hub.api.services import READ, Services, Shared, authorise, refusals_logged, services
-from hub.audit.leaf import By
+from hub.audit.leaf import By, instant
 from hub.audit.log import Entry, Search
 from hub.audit.search import DECISIONS
+from hub.audit.summary import Group
 from hub.errors import Forbidden, InvalidRequest, NotShared
 
-WORDS = ("organisation", "owner", "type", "client", "session", "mou", "purpose", "case", "dataset")
-FILTERS = (*WORDS, "person", "decision", "datetime", "bbox", "placeless", "record")
+WORDS = ("organisation", "owner", "type", "client", "session", "mou", "grant", "purpose", "case", "dataset")
+FILTERS = (*WORDS, "person", "decision", "datetime", "bbox", "polygon", "placeless", "others", "record")
 PARAMETERS = (*FILTERS, "before", "limit")
 MAX_LIMIT = 1_000
+SUMMING_S = 2.0
 MAX_ID = 10**11
 
 
@@ -40,6 +43,29 @@ def events(request: Request) -> Response:
         only_owner = called.log.scope_of(token.organisation, token.client_id)
     search = allowed(called, by, search, given, only_owner, token.purpose)
     return _answer(called, given, search, called.log.find(search))
+
+
+def summary(request: Request) -> Response:
+    """Leaves of the log, counted by who did it and for what, as far as that is done in a short while."""
+    called = services(request)
+    token, by = authorise(request, "audit")
+    given = only(request, FILTERS)
+    search = search_of(given)
+    with refusals_logged(called, token, by):
+        only_owner = called.log.scope_of(token.organisation, token.client_id)
+    search = allowed(called, by, search, given, only_owner, token.purpose, **{"as": "summary"})
+    found = called.log.summary(search, SUMMING_S)
+    told = {
+        "entries": found.entries,
+        "complete": found.complete,
+        "back_to": found.back_to and instant(found.back_to),
+        "by": {name: [_group(group) for group in groups] for name, groups in found.groups.items()},
+    }
+    return json_answer(told)
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {"value": group.value, "entries": group.entries, "first": instant(group.first), "last": instant(group.last)}
 
 
 def trace(request: Request) -> Response:
@@ -83,12 +109,18 @@ def search_of(given: Mapping[str, str]) -> Search:
     return Search(
         **{name: text(name, given[name]) for name in WORDS if name in given},  # type: ignore[arg-type]
         person=_person(given["person"]) if "person" in given else None,
-        decision=_one_of("decision", given["decision"], DECISIONS) if "decision" in given else None,
+        decision=one_of("decision", given["decision"], DECISIONS) if "decision" in given else None,
         since=since,
         until=until,
         box=bbox(given["bbox"]) if "bbox" in given else None,
-        placeless=_one_of("placeless", given.get("placeless", "false"), ("true", "false")) == "true",
+        polygon=polygon(given["polygon"]) if "polygon" in given else None,
+        placeless=_yes("placeless", given),
+        others=_yes("others", given),
     )
+
+
+def _yes(name: str, given: Mapping[str, str]) -> bool:
+    return one_of(name, given.get(name, "false"), ("true", "false")) == "true"
 
 
 def _person(given: str) -> UUID:
@@ -98,7 +130,7 @@ def _person(given: str) -> UUID:
         raise InvalidRequest("person is the id that the hub gave a person, a UUID.", field="person") from None
 
 
-def _one_of(name: str, given: str, words: Sequence[str]) -> str:
+def one_of(name: str, given: str, words: Sequence[str]) -> str:
     if given not in words:
         raise InvalidRequest(f"{name} is one of: {', '.join(words)}.", field=name)
     return given
@@ -165,5 +197,6 @@ def _answer(called: Services, given: dict[str, str], search: Search, found: Sequ
 def router() -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     routes.add_api_route("/audit/events", events, methods=READ)
+    routes.add_api_route("/audit/events/summary", summary, methods=READ)
     routes.add_api_route("/collections/{name}/items/{id}/trace", trace, methods=READ)
     return routes

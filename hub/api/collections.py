@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hub.api.answers import NO_STORE, json_answer
 from hub.api.openapi_parts import GEOJSON
 from hub.api.parameters import only, page_query, record_id
 from hub.api.receipts import receipt
@@ -17,11 +18,6 @@ from hub.audit.leaf import instant
 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 CONFORMS_TO = [f"http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/{name}" for name in ("core", "oas30", "geojson")]
-NO_STORE = {"Cache-Control": "no-store"}
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, NO_STORE, "application/json")
 
 
 def _link(rel: str, href: str, media: str, title: str) -> dict[str, str]:
@@ -34,7 +30,7 @@ def landing(request: Request) -> Response:
     if "text/html" in request.headers.get("accept", ""):
         return Response(None, 302, {"Location": "/home", "Vary": "Accept", **NO_STORE})
     base = services(request).settings.base_url
-    return _json(
+    return json_answer(
         {
             "title": "Concord",
             "description": "Incident reports that partner organisations share under their agreements.",
@@ -51,7 +47,7 @@ def landing(request: Request) -> Response:
 def conformance(request: Request) -> Response:
     """The conformance classes of OGC API – Features that the hub meets."""
     only(request, ())
-    return _json({"conformsTo": CONFORMS_TO})
+    return json_answer({"conformsTo": CONFORMS_TO})
 
 
 def collections(request: Request) -> Response:
@@ -59,7 +55,7 @@ def collections(request: Request) -> Response:
     only(request, ())
     called = services(request)
     base = called.settings.base_url
-    return _json(
+    return json_answer(
         {
             "links": [_link("self", f"{base}/collections", "application/json", "This document")],
             "collections": [_collection(base, shared) for shared in called.datasets.values()],
@@ -71,7 +67,7 @@ def collection(request: Request) -> Response:
     """One dataset."""
     only(request, ())
     called = services(request)
-    return _json(_collection(called.settings.base_url, called.shared(request.path_params["name"])))
+    return json_answer(_collection(called.settings.base_url, called.shared(request.path_params["name"])))
 
 
 def _collection(base: str, shared: Shared) -> dict[str, Any]:
@@ -134,8 +130,8 @@ def counts(request: Request) -> Response:
     token, by = authorise(request, "query")
     only(request, ())
     with refusals_logged(called, token, by):
-        body = shared.querying.counts(reader_of(token, by))
-    return Response(body, 200, NO_STORE, "application/json")
+        found = shared.querying.counts(reader_of(token, by))
+    return Response(found.json, 200, NO_STORE | receipt(found.signed), "application/json")
 
 
 def router() -> APIRouter:

@@ -5,7 +5,6 @@ party's program with the scope `agreements` (hub/agreements/recalls.py).
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import orjson
 from fastapi import APIRouter
 from pydantic import Field, StringConstraints
 from starlette.datastructures import QueryParams
@@ -13,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.agreements.recalls import ABSENT
-from hub.api.agreements import JSON, NO_STORE, Asked, Body, asking, members_of
+from hub.api.agreements import Asked, Body, asking, members_of
+from hub.api.answers import JSON, json_answer
 from hub.api.parameters import record_id
 from hub.api.services import READ
 from hub.errors import InvalidRequest, NoSuchResource
@@ -53,7 +53,7 @@ async def acknowledge(request: Request) -> Response:
     asked = await asking(request, 1_000, (JSON,))
     answer = members_of(Answer, asked.body).answer
     found = await asked.run(asked.called.recalls.acknowledge, asked.actor, _recall(request), answer)
-    return _json(found.told(asked.called.clock()))
+    return json_answer(found.told(asked.called.clock()))
 
 
 async def held(request: Request) -> Response:
@@ -74,7 +74,7 @@ async def attest(request: Request) -> Response:
     """The recipient attests that it destroyed what it was given under an MOU."""
     asked = await asking(request, 20_000, (JSON,))
     said = members_of(Attestation, asked.body)
-    return _json(await asked.run(asked.called.recalls.attest, asked.actor, said.mou, said.until, said.statement))
+    return json_answer(await asked.run(asked.called.recalls.attest, asked.actor, said.mou, said.until, said.statement))
 
 
 def _after(given: QueryParams) -> UUID | None:
@@ -94,11 +94,7 @@ def _recall(request: Request) -> UUID:
 async def _read(asked: Asked, what: str, found: list[dict[str, Any]]) -> Response:
     """The answer, once it is in the log that it was read."""
     await asked.run(asked.called.log.record, asked.called.event("duty", asked.by, "permit", asked={"step": f"{what} read"}))
-    return _json({what: found})
-
-
-def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content), 200, NO_STORE, JSON)
+    return json_answer({what: found})
 
 
 def router() -> APIRouter:

@@ -1,11 +1,10 @@
 """Is the process alive, can it serve. Neither touches anybody's data, so neither is logged."""
 
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.api.collections import NO_STORE
+from hub.api.answers import NO_STORE, json_answer
 from hub.api.services import READ, services
 
 
@@ -17,7 +16,7 @@ async def healthz(_request: Request) -> Response:
 def readyz(request: Request) -> Response:
     """Both databases answer and have the version this hub needs; 503 otherwise."""
     services(request).ready()
-    return Response(orjson.dumps({"status": "ready"}), 200, NO_STORE, "application/json")
+    return json_answer({"status": "ready"})
 
 
 def router() -> APIRouter:

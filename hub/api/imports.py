@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
+from hub.api.answers import json_answer
 from hub.api.bodies import check_encoding, json_of, read_body
 from hub.api.parameters import only, record_id
 from hub.api.publish import Writing, answered, writing
@@ -79,7 +80,7 @@ async def imports(request: Request) -> Response:
     write = await writing(request)
     only(request, ())
     found = await _run(write, lambda: write.shared.imports.recent(write.publisher))
-    return _json({"imports": [_told(write, job) for job in found]})
+    return json_answer({"imports": [_told(write, job) for job in found]})
 
 
 async def one_import(request: Request) -> Response:
@@ -87,7 +88,7 @@ async def one_import(request: Request) -> Response:
     write = await writing(request)
     only(request, ())
     job = await _run(write, lambda: write.shared.imports.get(write.publisher, _id(request)))
-    return _json(_told(write, job), _standing(job))
+    return json_answer(_told(write, job), headers=_standing(job))
 
 
 async def append(request: Request) -> Response:
@@ -105,7 +106,7 @@ async def append(request: Request) -> Response:
     finally:
         await run_in_threadpool(upload.close)
     job = await _run(write, lambda: write.shared.imports.get(write.publisher, job.id))
-    return _json(_told(write, job), _standing(job))
+    return json_answer(_told(write, job), headers=_standing(job))
 
 
 async def _receive(request: Request, write: Writing, upload: Upload) -> int:
@@ -226,10 +227,6 @@ def _told(write: Writing, job: Job) -> dict[str, Any]:
             {"rel": "verdicts", "href": f"{here}/verdicts", "type": LINES, "title": "The verdict of each row"},
         ],
     }
-
-
-def _json(content: Any, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), 200, {"Cache-Control": "no-store", **(headers or {})}, "application/json")
 
 
 def router() -> APIRouter:

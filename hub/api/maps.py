@@ -4,12 +4,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hub.api.answers import JSON
 from hub.api.parameters import map_query, only, record_id
 from hub.api.receipts import receipt
 from hub.api.services import READ, authorise, reader_of, refusals_logged, services
 
 HEADERS = {"Cache-Control": "no-store"}
-JSON = "application/json"
 
 
 def area(request: Request) -> Response:
@@ -19,7 +19,8 @@ def area(request: Request) -> Response:
     token, by = authorise(request, "query")
     query = map_query(request, shared.dataset)
     with refusals_logged(called, token, by):
-        return Response(shared.querying.map(reader_of(token, by), query), 200, HEADERS, JSON)
+        found = shared.querying.map(reader_of(token, by), query)
+    return Response(found.json, 200, HEADERS | receipt(found.signed), JSON)
 
 
 def explain(request: Request) -> Response:

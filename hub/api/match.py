@@ -9,7 +9,8 @@ from pydantic import StringConstraints
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.api.agreements import JSON, Body, members_of
+from hub.api.agreements import Body, members_of
+from hub.api.answers import JSON
 from hub.api.bodies import check_encoding, read_body
 from hub.api.parameters import only
 from hub.api.receipts import receipt

@@ -1,13 +1,11 @@
 """The authorization server's endpoints: token, public keys, metadata (RFC 6749, 7517, 8414)."""
 
-from typing import Any
-
-import orjson
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hub.api.answers import json_answer
 from hub.api.bodies import read_body
 from hub.api.parameters import only
 from hub.api.services import READ, Services, services, source_of
@@ -18,16 +16,12 @@ from hub.identity.token_key import jwks
 MAX_BODY = 64 * 1024
 
 
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), status, headers or {"Cache-Control": "no-store"}, "application/json")
-
-
 async def token(request: Request) -> Response:
     """An access token for a client that proves itself; who got one, and who was refused, is logged before the answer."""
     called = services(request)
     body = await read_body(request, MAX_BODY)
     issued = await run_in_threadpool(_issue, called, request, body)
-    return _json(issued.body, issued.status, issued.headers)
+    return json_answer(issued.body, issued.status, issued.headers)
 
 
 def _issue(called: Services, request: Request, body: bytes) -> Issued:
@@ -46,14 +40,14 @@ def _issue(called: Services, request: Request, body: bytes) -> Issued:
 def keys(request: Request) -> Response:
     """The public key that tokens are signed with."""
     only(request, ())
-    return _json(jwks(services(request).token_key))
+    return json_answer(jwks(services(request).token_key))
 
 
 def metadata(request: Request) -> Response:
     """RFC 8414."""
     only(request, ())
     base = services(request).settings.base_url
-    return _json(
+    return json_answer(
         {
             "issuer": base,
             "token_endpoint": f"{base}/oauth/token",

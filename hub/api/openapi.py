@@ -9,10 +9,13 @@ from starlette.responses import Response
 
 from hub import __version__
 from hub.api.openapi_agreements import agreement_paths, agreement_schema, deliveries_path, duty_paths
+from hub.api.openapi_audit import audit_paths
+from hub.api.openapi_flags import flag_paths, flag_schema
+from hub.api.openapi_log import log_paths
 from hub.api.openapi_parts import GEOJSON, JSON, UUID_TEXT, header, operation, parameter, request_body, secured
+from hub.api.openapi_reviews import review_paths, run_schema
 from hub.api.publish import GOING
 from hub.api.services import READ, Services, services
-from hub.audit.search import DECISIONS
 from hub.normalised import MEMBERS
 from hub.records import Record
 from hub.sharing.imports import OUTCOMES
@@ -44,21 +47,10 @@ def document(called: Services) -> dict[str, Any]:
         "/oauth/token": {"post": _token()},
         "/oauth/jwks": {"get": operation("jwks", "The hub's public signing key")},
         "/.well-known/oauth-authorization-server": {"get": operation("metadata", "Authorization server metadata (RFC 8414)")},
-        "/audit/events": {
-            "get": secured(
-                operation(
-                    "auditEvents",
-                    "Leaves of the log: all for an auditor, else those about one's own data",
-                    statuses=(200, 400, 401, 403, 404, 503),
-                ),
-                "audit",
-                _audit_parameters(),
-            )
-        },
         "/healthz": {"get": operation("healthz", "The process runs")},
         "/readyz": {"get": operation("readyz", "The databases answer", statuses=(200, 503))},
     }
-    paths |= agreement_paths() | duty_paths()
+    paths |= audit_paths() | log_paths() | agreement_paths() | duty_paths() | flag_paths() | review_paths()
     for name, shared in called.datasets.items():
         paths |= _dataset_paths(name, shared.dataset, called.settings.page_limit)
     return {
@@ -276,37 +268,6 @@ def _items_parameters(dataset: type[Record], max_limit: int) -> list[dict[str, A
     return found
 
 
-def _audit_parameters() -> list[dict[str, Any]]:
-    text = {"type": "string"}
-    kinds = (
-        "query, export, match, publish, withdraw, shred, hold, retention, import, token, sign-in, sign-out, person, refusal, mou,"
-        " mou-loaded, party-key, audit, unauthenticated."
-    )
-    return [
-        parameter("datetime", "A time, or from/until with `..` for an open end (RFC 3339).", text),
-        parameter("organisation", "Who did it (slug).", text),
-        parameter("person", "Who did it: the id of a person.", text | {"format": "uuid"}),
-        parameter("client", "Who did it: the id of a client.", text),
-        parameter("session", "In which session: the id of a person's, or of a client's token.", text),
-        parameter("owner", "Whose data it was about (slug); an owner may name itself alone.", text),
-        parameter("mou", "Under which MOU.", text),
-        parameter("purpose", "For which purpose.", text),
-        parameter("case", "With which case reference.", text),
-        parameter("type", kinds, text),
-        parameter("decision", "What was decided.", text | {"enum": list(DECISIONS)}),
-        parameter("dataset", "Of which collection the records were.", text),
-        parameter(
-            "bbox",
-            "Leaves that asked about an area touching this one: west, south, east, north in degrees (WGS 84).",
-            {"type": "array", "minItems": 4, "maxItems": 4, "items": {"type": "number"}},
-        ),
-        parameter("placeless", "With `bbox`: also leaves that named no area.", {"type": "boolean", "default": False}),
-        parameter("record", "The id of a record: leaves that stored or disclosed it.", text | {"format": "uuid"}),
-        parameter("before", "Leaves older than this one: follow the link `next`.", {"type": "integer"}),
-        parameter("limit", "Leaves on a page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
-    ]
-
-
 def _schemas() -> dict[str, Any]:
     text, error = {"type": "string"}, {"type": "object", "properties": {"field": {"type": "string"}, "reason": {"type": "string"}}}
     return {
@@ -322,4 +283,6 @@ def _schemas() -> dict[str, Any]:
             },
         },
         "agreement": agreement_schema(),
+        "flag": flag_schema(),
+        "review_run": run_schema(),
     }

@@ -5,7 +5,7 @@ from typing import Any
 from hub.agreements.due import DUTIES
 from hub.agreements.recalls import SIDES, STATES
 from hub.api.agreements import PARTS, SCOPE
-from hub.api.openapi_parts import GEOJSON, JSON, UUID_TEXT, operation, parameter, ref, request_body, secured
+from hub.api.openapi_parts import GEOJSON, JSON, UUID_TEXT, many, operation, parameter, ref, request_body, secured
 
 READ, LIST = (200, 400, 401, 403, 404, 503), (200, 400, 401, 403, 503)
 
@@ -21,7 +21,7 @@ def agreement_paths() -> dict[str, Any]:
     kid = parameter("kid", "RFC 7638 thumbprint of the key", text, where="path")
     part = parameter("part", "Its file, what people read, or what is signed", text | {"enum": list(PARTS)}, where="path")
     here = "/mous/{mou}/{version}"
-    version, every = ref("agreement"), {"type": "object", "properties": {"mous": {"type": "array", "items": ref("agreement")}}}
+    version, every = ref("agreement"), {"type": "object", "properties": {"mous": many(ref("agreement"))}}
     return {
         "/mous": {
             "get": _of("agreements", "Your agreements, every version, and what is due of it", LIST, [], body=every),
@@ -109,7 +109,7 @@ def agreement_schema() -> dict[str, Any]:
         "type": "object",
         "description": "One version. Its days are UTC's, and null while it is neither in force nor suspended.",
         "properties": {
-            "due": {"type": "array", "items": duty, "description": "What its parties should see to now: its renewal, its review."},
+            "due": many(duty) | {"description": "What its parties should see to now: its renewal, its review."},
             "notice_from": day("The day from which its renewal is due; null where no notice was agreed."),
             "renew_by": day("Its last day in force: what it shares stops then, unless a new version is in force."),
             "review_by": day("The last day for its review; it stays in force all the same."),

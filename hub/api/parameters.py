@@ -6,17 +6,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+import shapely
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
 from hub.errors import InvalidRequest
-from hub.geo import Box, valid_place
+from hub.geo import Box, Point, valid_place
 from hub.records import Record, Time
 from hub.sharing.paths import Query
 from hub.sharing.statements import filterable
 
 DEFAULT_LIMIT = 10
 MAX_VALUES = 100
+MAX_CORNERS = 100
 MAX_TEXT = 8_000  # all of a parameter: what was asked has to fit into one leaf of the log
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _TIME = TypeAdapter(Time)
@@ -86,6 +88,20 @@ def bbox(text: str) -> Box:
     if south > north:
         raise InvalidRequest("bbox is upside down: south is greater than north.", field="bbox")
     return Box(west, south, east, north)
+
+
+def polygon(text: str) -> tuple[Point, ...]:
+    """`lon,lat,lon,lat,…` in degrees: the corners of an area, each once, in the order of its border. It doesn't cross the antimeridian."""
+    parts = text.split(",")
+    if len(parts) % 2 or not 6 <= len(parts) <= 2 * MAX_CORNERS or not all(_NUMBER.fullmatch(part) for part in parts):
+        raise InvalidRequest(f"polygon needs 3 to {MAX_CORNERS} corners: lon,lat,lon,lat,… in degrees.", field="polygon")
+    degrees = [float(part) for part in parts]
+    corners = tuple(Point(lon, lat) for lon, lat in zip(degrees[::2], degrees[1::2], strict=True))
+    if not all(valid_place(*corner) for corner in corners):
+        raise InvalidRequest("polygon lies outside longitude -180 … 180, latitude -90 … 90.", field="polygon")
+    if not shapely.Polygon(corners).is_valid:
+        raise InvalidRequest("polygon crosses itself, or has no area.", field="polygon")
+    return corners
 
 
 def interval(text: str) -> tuple[datetime | None, datetime | None]:

@@ -2,15 +2,13 @@
 
 from base64 import b64encode
 
-from hub.crypto.keys import Signed
+from hub.leaf_chain import Signed
 
 HEADER = "Audit-Receipt"
 
 
-def receipt(signed: Signed | None) -> dict[str, str]:
-    """The header, a dictionary of structured fields (RFC 9651 §3.2); none where nothing was opened."""
-    if signed is None:
-        return {}
+def receipt(signed: Signed) -> dict[str, str]:
+    """The header, a dictionary of structured fields (RFC 9651 §3.2)."""
     parts = {"leaf": signed.leaf_hash, "chain": signed.chain, "key": signed.key, "signature": signed.signature}
     said = ", ".join(f"{name}=:{b64encode(value).decode()}:" for name, value in parts.items())
     return {HEADER: f'event="{signed.event}", n={signed.n}, {said}'}

@@ -14,8 +14,12 @@ from hub.agreements.lifecycle import Lifecycle
 from hub.agreements.party_keys import PartyKeys
 from hub.agreements.recalls import Recalls
 from hub.audit.failures import Failures
+from hub.audit.flagged import Flags
 from hub.audit.leaf import By, Event, event_id
 from hub.audit.log import Log
+from hub.audit.published import Published
+from hub.audit.reviews import Reviews
+from hub.audit.saved import SavedSearches
 from hub.crypto.keys import Proof
 from hub.crypto.remote import RemoteKeys
 from hub.errors import Forbidden, NoSuchResource, NotAuthenticated
@@ -64,6 +68,9 @@ class Services:
     settings: Settings
     datasets: Mapping[str, Shared]
     log: Log
+    published: Published
+    flags: Flags
+    reviews: Reviews
     failures: Failures
     tokens: TokenServer
     token_key: TokenKey
@@ -79,6 +86,7 @@ class Services:
     party_keys: PartyKeys
     recalls: Recalls
     maps: SharedMaps
+    searches: SavedSearches
     publisher: Callable[[AccessToken, By], Publisher]
     ready: Callable[[], None]
     clock: Callable[[], datetime]

@@ -12,7 +12,8 @@ from pydantic import Field, StringConstraints, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.api.agreements import JSON, Body, members_of
+from hub.api.agreements import Body, members_of
+from hub.api.answers import JSON, json_answer
 from hub.api.parameters import only, record_id
 from hub.api.publish import Writing, absence_logged, answered, body_of, writing
 from hub.api.services import READ
@@ -93,7 +94,7 @@ async def shreds(request: Request) -> Response:
     """The organisation's orders, newest first, and how far each is."""
     write = await _looking(request)
     found: list[Shred] = await run_in_threadpool(write.shared.shredding.recent, write.publisher)
-    return _json({"shreds": [one.told() for one in found]})
+    return json_answer({"shreds": [one.told() for one in found]})
 
 
 async def one_shred(request: Request) -> Response:
@@ -102,7 +103,7 @@ async def one_shred(request: Request) -> Response:
     text = request.path_params["id"]
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise NoSuchResource("Your organisation gave no such order.")
-    return _json((await run_in_threadpool(write.shared.shredding.get, write.publisher, int(text))).told())
+    return json_answer((await run_in_threadpool(write.shared.shredding.get, write.publisher, int(text))).told())
 
 
 async def hold(request: Request) -> Response:
@@ -122,7 +123,7 @@ async def holds(request: Request) -> Response:
     """The organisation's holds: those in force, then those released."""
     write = await _looking(request)
     found: list[Hold] = await run_in_threadpool(write.shared.holds.all, write.publisher)
-    return _json({"holds": [one.told() for one in found]})
+    return json_answer({"holds": [one.told() for one in found]})
 
 
 async def release(request: Request) -> Response:
@@ -142,10 +143,6 @@ async def release(request: Request) -> Response:
 async def _looking(request: Request) -> Writing:
     only(request, ())
     return await writing(request)
-
-
-def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content), 200, {"Cache-Control": "no-store"}, JSON)
 
 
 def router() -> APIRouter:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -11,20 +11,17 @@ from uuid import UUID
 
 import psycopg2
 import sqlalchemy as sa
-from pyroaring import BitMap64
 
-from hub.audit.leaf import Event, Leaf, Share, leaves, revisions_in
-from hub.audit.search import SCANNED, Finder, Search, Span
-from hub.db import Transaction, transaction
+from hub.audit.leaf import Event, Leaf, Share, leaves
+from hub.audit.search import AFRESH, Finder, Search, Span, showing
+from hub.audit.summary import AT_ONCE, Summary, summarise
+from hub.db import Transaction, lost, transaction
 from hub.errors import HubError, NotAuthenticated, Unavailable
 
-__all__ = ["Entry", "Found", "Log", "PolicyChanged", "Search", "append"]
+__all__ = ["Entry", "Found", "Log", "PolicyChanged", "Search", "Summary", "append"]
 
 APPEND = "select hub.audit_append(%s, %s::uuid, %s, %s, %s, %s::float8[], %s::text[], %s::int[], %s::text[])"
 ENTRIES = "; insert into hub.leaf_entries (event, entries) values (%s::uuid, %s)"
-
-# The base64 of a bitmap holds no quote. Taking it out here spares parsing leaves that show something else.
-_BITMAPS = "select id, type, split_part(split_part(leaf, '\"revisions\":\"', 2), '\"', 1) from hub.audit_leaves where id = any(%s)"
 
 
 class PolicyChanged(HubError):
@@ -51,6 +48,25 @@ def append(
         Unavailable: the log can't be written, whatever the reason.
     """
     made = leaves(event, shares, os.urandom(16))
+    send(tx, event, made, epoch=epoch, extent=extent, entries=entries, then=then)
+    return made
+
+
+def send(
+    tx: Transaction,
+    event: Event,
+    made: Sequence[Leaf],
+    *,
+    epoch: int | None = None,
+    extent: Sequence[float] | None = None,
+    entries: bytes = b"",
+    then: str = "",
+) -> None:
+    """As `append`, with leaves that are made already: after an unknown outcome the same may be sent again, and are in the log once.
+
+    Raises:
+        PolicyChanged, Unavailable
+    """
     try:
         tx.rows(
             APPEND + (ENTRIES if entries else "") + then,
@@ -73,7 +89,6 @@ def append(
         if (error.pgcode or "40").startswith(("40", "HB")):  # a retry helps, or the connection is gone: the caller knows
             raise
         raise Unavailable("The audit log can't be written, so nothing was stored or disclosed. Try again shortly.") from error
-    return made
 
 
 @dataclass(frozen=True)
@@ -99,10 +114,12 @@ class Found:
 
 
 class Log:
-    """The log as the auditor's role sees it: what it may read, and the hub's own leaves."""
+    """The log as the auditor's role sees it: what it may read, and the hub's own leaves. `sign` has the leaves of a committed event signed
+    by the key process; an operator's command, which needs none to answer, does without.
+    """
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: sa.Engine, sign: Callable[[UUID, Sequence[bytes]], object] = lambda _event, _hashes: None) -> None:
+        self._engine, self._sign = engine, sign
 
     def record(self, event: Event) -> None:
         """Adds an event of the hub's own log in its own transaction: refusals, tokens, readings of the log.
@@ -110,9 +127,17 @@ class Log:
         Raises:
             Unavailable: it could not be written, so what it is about must not be answered either.
         """
-        with transaction(self._engine) as tx:
-            tx.rows("begin")
-            append(tx, event, then="; commit")
+        made = leaves(event, (), os.urandom(16))
+        for last in (False, True):
+            with transaction(self._engine) as tx:
+                try:
+                    tx.rows("begin")
+                    send(tx, event, made, then="; commit")
+                    break
+                except psycopg2.Error as error:
+                    if last or not lost(error):
+                        raise
+        self._sign(event.id, [leaf.hash for leaf in made])
 
     def find(self, search: Search) -> list[Entry]:
         """Entries that match, newest first. Where revisions are given, leaves that disclosed or stored one of them.
@@ -132,7 +157,7 @@ class Log:
             finder = Finder(tx, search, None if budget_s is None else time.monotonic() + budget_s)
             ids: list[int] = []
             for batch in finder.batches():
-                ids += batch if search.revisions is None else _showing(tx, finder, batch, search, search.limit - len(ids))
+                ids += batch if search.revisions is None else showing(tx, finder, batch, search, search.limit - len(ids))
                 if len(ids) >= search.limit or finder.stops:
                     break
             ids = ids[: search.limit]
@@ -149,6 +174,17 @@ class Log:
                 if number >= most or finder.stops:
                     break
             return min(number, most) if number >= most or finder.over else None
+
+    def summary(self, search: Search, budget_s: float) -> Summary:
+        """How many leaves match, by who did it and for what, as far as they can be counted in about `budget_s` seconds, newest first.
+
+        Raises:
+            Unavailable: the log can't be read just now.
+        """
+        with transaction(self._engine) as tx:
+            finder = Finder(tx, replace(search, limit=AT_ONCE), time.monotonic() + budget_s)
+            found = summarise(tx, finder, search)
+            return replace(found, back_to=None if finder.over else _time_of(tx, finder.rest, search))
 
     def access(self, event: UUID, owner: str | None) -> list[Entry]:
         """The leaves of an event, all or those about the data of `owner`, in the order of owners and parts."""
@@ -188,25 +224,8 @@ class Log:
         return None if kind == "auditor" else organisation
 
 
-def _showing(tx: Transaction, finder: Finder, ids: Sequence[int], search: Search, most: int) -> list[int]:
-    """The first `most` of `ids` whose leaves hold one of the revisions in their bitmap. Going back, the search ends with the leaf that
-    published the first revision: before it nobody could have seen the record.
-    """
-    wanted = BitMap64(search.revisions or ())
-    found: list[int] = []
-    for start in range(0, len(ids), SCANNED):
-        some = ids[start : start + SCANNED]
-        bitmaps = {i: (kind, revisions_in(text)) for i, kind, text in tx.rows(_BITMAPS, (list(some),)) if text}
-        found += [i for i in some if i in bitmaps and bitmaps[i][1].intersect(wanted)]
-        if len(found) >= most:
-            break
-        if search.after is None and any(kind == "publish" and wanted and wanted.min() in shown for kind, shown in bitmaps.values()):
-            finder.end()
-    return found
-
-
 def _entries(tx: Transaction, ids: Sequence[int]) -> list[Entry]:
-    rows = tx.rows("select id, leaf, leaf_hash from hub.audit_leaves where id = any(%s) order by id desc", (list(ids),))
+    rows = tx.rows(f"{AFRESH}select id, leaf, leaf_hash from hub.audit_leaves where id = any(%s) order by id desc", (list(ids),))
     return [_entry(*row) for row in rows]
 
 
@@ -225,5 +244,5 @@ def _rest(finder: Finder, ids: Sequence[int], search: Search) -> Span | None:
 def _time_of(tx: Transaction, rest: Span, search: Search) -> datetime | None:
     """The time of the leaf that was looked at last."""
     last = "id < %s order by id desc" if search.after is not None else "id > %s order by id"
-    found = tx.rows(f"select at from hub.audit_leaves where {last} limit 1", (rest.low if search.after is not None else rest.high,))
+    found = tx.rows(f"{AFRESH}select at from hub.audit_leaves where {last} limit 1", (rest.low if search.after is not None else rest.high,))
     return found[0][0] if found else None

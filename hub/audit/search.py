@@ -9,16 +9,18 @@ there are none elsewhere.
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg2
+from pyroaring import BitMap64
 
+from hub.audit.leaf import revisions_in
 from hub.db import Transaction
-from hub.geo import Box
+from hub.geo import Box, Point
 
 STRIDE = 40_000  # leaves that a walk looks at before something else is tried: some 30 ms
 MANY = 5_000  # leaves that an index may give before they are too many to sort
@@ -30,15 +32,21 @@ CROSSED = (
     "set local enable_seqscan = off; set local enable_indexscan = off; set local work_mem = '32MB';"
     " set local random_page_cost = 100; set local seq_page_cost = 100"
 )
+AFRESH = "rollback; begin read only; "  # without the settings of a search, its time limit among them
+# The base64 of a bitmap holds no quote. Taking it out here spares parsing leaves that show something else.
+_SHOWN = "id, type, split_part(split_part(leaf, '\"revisions\":\"', 2), '\"', 1)"
+_BITMAPS = f"{AFRESH}select {_SHOWN} from hub.audit_leaves where id = any(%s)"
 DECISIONS = ("permit", "refuse", "absent")
-TERMS = ("type", "decision", "purpose", "case", "owner", "dataset", "organisation", "client", "person", "session", "mou")
+TERMS = ("type", "decision", "purpose", "case", "owner", "dataset", "organisation", "client", "person", "session", "mou", "grant")
 
 
 @dataclass(frozen=True)
 class Search:
     """What to look for in the log; every member narrows it. `owner`: leaves about that organisation's data. Both ends of the time are
-    included. `box`: leaves that asked about an area touching it, with `placeless` also those that named none. `before` and `after` are
-    ids; with `after` the leaves that follow it most closely are found. `revisions`: leaves that stored or disclosed one of them.
+    included. `box`, `polygon` (its corners, three or more): leaves that asked about an area touching it, with `placeless` also those that
+    named none. `before` and `after` are ids; with `after` the leaves that follow it most closely are found. `revisions`: leaves that
+    stored or disclosed one of them. `type`: several kinds with commas between them; `grant`: agreement/grant; `others`: what somebody
+    else than the owner did.
     """
 
     owner: str | None = None
@@ -60,11 +68,18 @@ class Search:
     box: Box | None = None
     placeless: bool = False
     after: int | None = None
+    grant: str | None = None
+    others: bool = False
+    polygon: tuple[Point, ...] | None = None
 
     @property
     def terms(self) -> list[str]:
-        """As hub.leaf_terms writes them."""
-        return [f"{name}:{value}" for name in TERMS if (value := getattr(self, name)) is not None]
+        """Those that a leaf must have all of, as hub.leaf_terms writes them."""
+        return [f"{n}:{v}" for n in TERMS if (v := getattr(self, n)) is not None and not (n == "type" and len(self.kinds) > 1)]
+
+    @property
+    def kinds(self) -> list[str]:
+        return self.type.split(",") if self.type is not None else []
 
 
 class Span(NamedTuple):
@@ -95,6 +110,10 @@ def conditions(search: Search) -> list[Condition]:
     found = []
     if search.terms:
         found.append(Condition("terms", "terms @> %(terms)s::text[]", {"terms": search.terms}))
+    if len(search.kinds) > 1:
+        found.append(Condition("terms", "terms && %(kinds)s::text[]", {"kinds": [f"type:{kind}" for kind in search.kinds]}))
+    if search.others:
+        found.append(Condition("others", "organisation <> owner", {}))
     if search.since is not None:
         found.append(Condition("at", "at >= %(since)s", {"since": search.since}))
     if search.until is not None:
@@ -102,20 +121,30 @@ def conditions(search: Search) -> list[Condition]:
     if search.box is not None:
         boxes = {f"{side}{n}": degrees for n, half in enumerate(search.box.halves()) for side, degrees in zip("wsen", half, strict=True)}
         touched = [f"extent && ST_MakeEnvelope(%(w{n})s, %(s{n})s, %(e{n})s, %(n{n})s, 4326)" for n in range(len(boxes) // 4)]
-        if search.placeless:
-            touched.append("extent is null")
-        found.append(Condition("extent", f"({' or '.join(touched)})", boxes))
+        found.append(_placed(" or ".join(touched), boxes, search))
+    if search.polygon is not None:
+        corners = ", ".join(f"{lon!r} {lat!r}" for lon, lat in (*search.polygon, search.polygon[0]))
+        touches = "ST_Intersects(extent, ST_GeomFromText(%(polygon)s, 4326))"
+        found.append(_placed(touches, {"polygon": f"POLYGON(({corners}))"}, search))
     return found
 
 
+def _placed(touches: str, values: Mapping[str, Any], search: Search) -> Condition:
+    return Condition("extent", f"({touches} or extent is null)" if search.placeless else f"({touches})", values)
+
+
 class Finder:
-    """One search. `batches` gives ids in order; `rest` is what has not been looked at yet."""
+    """One search. `batches` gives ids in order; `rest` is what has not been looked at yet; `shown`: of leaves of the last batch, where
+    bitmaps will be looked at, what was read along the way: kind and bitmap.
+    """
 
     def __init__(self, tx: Transaction, search: Search, deadline: float | None = None) -> None:
         """`deadline`: of time.monotonic()."""
         self._tx, self._search, self._deadline = tx, search, deadline
         self._upward = search.after is not None
         self._conditions = conditions(search)
+        self._scanning = search.revisions is not None
+        self.shown: dict[int, tuple[str, str]] = {}
         self._values: dict[str, Any] = {name: value for c in self._conditions for name, value in c.values.items()}
         ((newest,),) = self._ask("", "select coalesce(max(id), 0) from hub.audit_leaves")
         self.range = self.rest = Span((search.after or 0) + 1, min(newest, search.before - 1) if search.before is not None else newest)
@@ -132,15 +161,14 @@ class Finder:
 
     def batches(self) -> Iterator[list[int]]:
         """Ids of leaves that match, in order; between two of them the caller may stop."""
-        scanning = self._search.revisions is not None
-        want = SCANNED if scanning else self._search.limit
+        want = SCANNED if self._scanning else self._search.limit
         yield self._by_time()
-        if not scanning and not self.over:
+        if not self._scanning and not self.over:
             yield self._walk(STRIDE, want)
         for index in self._indexes():
             if not self.over:
                 yield self._list({index}, self.rest) or []
-        if not scanning and self._indexes():
+        if not self._scanning and self._indexes():
             yield from self._by_windows(want)
         while not self.over:
             yield self._walk(STRIDE, want)
@@ -151,7 +179,7 @@ class Finder:
 
     def _indexes(self) -> list[str]:
         """What to try in turn. An area that includes the leaves without one is no help: those are too many."""
-        useless = {"at", "extent"} if self._search.placeless else {"at"}
+        useless = {"at", "others", *({"extent"} if self._search.placeless else ())}
         return sorted({c.index for c in self._conditions} - useless, reverse=True)
 
     def _by_windows(self, want: int) -> Iterator[list[int]]:
@@ -186,12 +214,14 @@ class Finder:
         order = "asc" if self._upward else "desc"
         found = self._ask(
             "set local enable_bitmapscan = off; set local enable_seqscan = off; set local enable_sort = off",
-            f"select id from hub.audit_leaves where id between %(low)s and %(high)s{tests} order by id {order} limit %(want)s",
+            f"select {_SHOWN if self._scanning else 'id'} from hub.audit_leaves"
+            f" where id between %(low)s and %(high)s{tests} order by id {order} limit %(want)s",
             low=part.low,
             high=part.high,
             want=want,
         )
-        ids = [i for (i,) in found]
+        ids = [row[0] for row in found]
+        self.shown = {i: (kind, text) for i, kind, text in found} if self._scanning else {}
         if len(ids) == want:
             part = Span(part.low, ids[-1]) if self._upward else Span(ids[-1], part.high)
         self._cover(part)
@@ -250,4 +280,25 @@ class Finder:
         return max(MANY, self._search.limit) + 1
 
     def _ask(self, settings: str, statement: str, **more: int) -> list[tuple[Any, ...]]:
-        return self._tx.rows(f"rollback; begin read only; {settings}; {statement}", self._values | more)
+        return self._tx.rows(f"{AFRESH}{settings}; {statement}", self._values | more)
+
+
+def showing(tx: Transaction, finder: Finder, ids: Sequence[int], search: Search, most: int) -> list[int]:
+    """The first `most` of `ids` whose leaves hold one of the revisions in their bitmap. Going back, the search ends with the leaf that
+    published the first revision: before it nobody could have seen the record.
+    """
+    wanted = BitMap64(search.revisions or ())
+    found: list[int] = []
+    for start in range(0, len(ids), SCANNED):
+        some = ids[start : start + SCANNED]
+        # Looking a leaf up by its id asks every month for it: the walk, which has met it, brings its bitmap along.
+        shown = {i: finder.shown[i] for i in some if i in finder.shown}
+        if len(shown) < len(some):
+            shown |= {i: (kind, text) for i, kind, text in tx.rows(_BITMAPS, ([i for i in some if i not in shown],))}
+        bitmaps = {i: (kind, revisions_in(text)) for i, (kind, text) in shown.items() if text}
+        found += [i for i in some if i in bitmaps and bitmaps[i][1].intersect(wanted)]
+        if len(found) >= most:
+            break
+        if search.after is None and any(kind == "publish" and wanted and wanted.min() in shown for kind, shown in bitmaps.values()):
+            finder.end()
+    return found

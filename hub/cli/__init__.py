@@ -11,11 +11,12 @@ import httpx2
 import typer
 import uvicorn
 
-from hub import __version__, demo, geo
+from hub import __version__, geo
 from hub.api.parameters import bbox
 from hub.audit.leaf import By, Event, event_id, revision_count
 from hub.audit.log import Log, Search
-from hub.cli import duty, imports, keys, mapping, mou, party_key, person, retention, root_key, shred
+from hub.cli import duty, imports, keys, log, mapping, mou, party_key, person, retention, root_key, shred
+from hub.cli.bundles import audit_expire, audit_export, audit_trust, audit_verify
 from hub.cli.opened import opened
 from hub.cli.out import console, table
 from hub.cli.publish import publish
@@ -23,14 +24,17 @@ from hub.cli.reindex import reindex
 from hub.cli.verify_store import verify_store
 from hub.client import Problem
 from hub.datasets import DATASETS
+from hub.demo.partners import profile_client
 from hub.errors import HubError, InvalidRequest, Refused
 from hub.identity import clients, new_key, organisations
 from hub.logs import configure
 from hub.settings import is_loopback, read_settings
 from hub.setup import addresses_of, prepare
 from hub.sharing.stored import dataset_sql
+from hub.witness.commands import commands as witness_commands
 from hub.workers.kept import kept
 from hub.workers.keyd import run as run_keyd
+from hub.workers.sequencing import run as run_sequencer
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Concord: share incident reports under agreements."
@@ -45,6 +49,8 @@ for name, group in (
     ("party-key", party_key.commands),
     ("duty", duty.commands),
     ("audit", audit),
+    ("log", log.commands),
+    ("witness", witness_commands),
     ("keys", keys.commands),
     ("imports", imports.commands),
     ("mapping", mapping.commands),
@@ -68,7 +74,7 @@ def migrate() -> None:
 
 @app.command()
 def serve(host: str = "127.0.0.1", port: Port = 8000, workers: Annotated[int, typer.Option(min=1, max=64)] = 1) -> None:
-    """Serves the API (run `hub migrate` first), with a key process of its own unless one answers already."""
+    """Serves the API (run `hub migrate` first), with a key process of its own unless one answers already, and a sequencer."""
     settings = read_settings()
     if settings.sign_in_links and not is_loopback(host):
         raise Refused(f"HUB_SIGN_IN_LINKS signs in whoever has a link: not while serving {host}, which others can reach.")
@@ -95,10 +101,20 @@ def keyd(until_eof: Annotated[bool, typer.Option(help="Ends when standard input 
     run_keyd(settings, addresses_of(settings), sys.stdin.read if until_eof else None)
 
 
+@app.command()
+def sequencer(until_eof: Annotated[bool, typer.Option(help="Ends when standard input does.", hidden=True)] = False) -> None:
+    """Runs the sequencer, which takes the audit log's leaves into its tree and signs checkpoints (run `hub migrate` first)."""
+    settings = read_settings()
+    configure(settings.log_level)
+    run_sequencer(settings, addresses_of(settings), sys.stdin.read if until_eof else None)
+
+
 @app.command(name="demo")
 def run_demo(port: Port = 8000) -> None:
     """A hub with real open data and partners to ask as, until Ctrl-C."""
-    demo.run(port, console)
+    from hub.demo.running import run  # takes long to load
+
+    run(port, console)
 
 
 @org.command("add")
@@ -167,10 +183,10 @@ def audit_list(
     named = {"organisation": organisation, "owner": owner, "record": record, "type": type}
     asked = {"fields": [name for name, value in named.items() if value is not None]}
     with opened() as database:
-        log = Log(database.auditor)
-        log.record(Event(event_id(now, os.urandom(10)), "audit", now, By(client="cli"), "permit", asked=asked))
-        revisions = None if record is None else frozenset(n for name in DATASETS for n in log.revisions(name, record, None))
-        found = log.find(Search(owner=owner, organisation=organisation, type=type, revisions=revisions, limit=limit))
+        whole = Log(database.auditor)
+        whole.record(Event(event_id(now, os.urandom(10)), "audit", now, By(client="cli"), "permit", asked=asked))
+        revisions = None if record is None else frozenset(n for name in DATASETS for n in whole.revisions(name, record, None))
+        found = whole.find(Search(owner=owner, organisation=organisation, type=type, revisions=revisions, limit=limit))
     if json:
         for entry in found:
             print(entry.text)
@@ -198,7 +214,7 @@ def get(
     as_: Annotated[str, typer.Option("--as", help="A profile: a JSON file, or the name of one in the state folder's profiles.")],
 ) -> None:
     """Asks the hub over HTTP as a registered client: gets a token, then ADDRESS, and prints the answer."""
-    with demo.profile_client(as_, read_settings().state_dir) as asking:
+    with profile_client(as_, read_settings().state_dir) as asking:
         try:
             answer = asking.get(address).text
         except ValueError as error:
@@ -209,6 +225,10 @@ def get(
         print(answer)
 
 
+audit.command("expire")(audit_expire)
+audit.command("export")(audit_export)
+audit.command("trust")(audit_trust)
+audit.command("verify")(audit_verify)
 app.command()(publish)
 app.command()(reindex)
 app.command(name="verify-store")(verify_store)

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from hub.cli.out import console
-from hub.demo import profile_client
+from hub.demo.partners import profile_client
 from hub.settings import read_settings
 
 commands = typer.Typer(no_args_is_help=True, help="Imports: files that were published, or are on their way.")

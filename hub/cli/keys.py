@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from hub.app import open_database
 from hub.cli.key_backups import backup, backups, restore
 from hub.cli.out import console, table
 from hub.crypto import known_answers
@@ -16,7 +15,7 @@ from hub.errors import InvalidRequest
 from hub.identity import organisations
 from hub.records import SEALED_CLASSES
 from hub.settings import read_settings
-from hub.setup import Addresses, addresses_of
+from hub.setup import Addresses, addresses_of, open_database
 from hub.workers.upkeep import Held, held, verify
 
 SOMETHING_WRONG = 3  # 1: an error, 2: wrong usage

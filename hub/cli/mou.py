@@ -16,14 +16,12 @@ import httpx2
 import typer
 from ruamel.yaml import YAML
 
-from hub.agreements.document import render
 from hub.agreements.due import Due, due_of, from_told, sentences
 from hub.agreements.files import check
 from hub.agreements.lifecycle import Lifecycle
 from hub.agreements.next_version import next_version
 from hub.agreements.store import Actor
 from hub.agreements.texts import Texts
-from hub.app import registry
 from hub.cli.opened import opened
 from hub.cli.out import console, table
 from hub.cli.party import OPERATOR, AsAnybody, AsParty, party, passphrase_of, read_file
@@ -35,6 +33,7 @@ from hub.policy.mou import Mou
 from hub.policy.own_tests import As, OwnTest
 from hub.policy.playing import NOON, failures, outcome
 from hub.settings import read_settings
+from hub.setup import registry
 
 SOMETHING_DUE = 3  # 1: an error, 2: wrong usage
 commands = typer.Typer(no_args_is_help=True, help="Memoranda of understanding: written, tried, signed, in force, ended.")
@@ -337,6 +336,8 @@ def _last_day(until: datetime) -> str:
 
 
 def _lifecycle(engine: Any) -> Lifecycle:
+    from hub.agreements.document import render  # what makes a PDF takes long to load
+
     return Lifecycle(engine, DATASETS, partial(render, datasets=DATASETS), lambda: datetime.now(UTC))
 
 

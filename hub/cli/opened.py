@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hub import db
-from hub.app import open_database
 from hub.settings import read_settings
-from hub.setup import addresses_of
+from hub.setup import addresses_of, open_database
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import typer
 from hub.agreements.store import Actor
 from hub.audit.leaf import By
 from hub.client import Client
-from hub.demo import profile_client
+from hub.demo.partners import profile_client
 from hub.errors import InvalidRequest
 from hub.settings import read_settings
 

@@ -21,7 +21,7 @@ from rich.table import Table
 from hub.cli.out import console
 from hub.client import Client, Problem
 from hub.datasets import DATASETS
-from hub.demo import profile_client
+from hub.demo.partners import profile_client
 from hub.errors import InvalidFile, InvalidMapping, InvalidRequest
 from hub.mapping.reading import Reading
 from hub.mapping.spec import load_mapping

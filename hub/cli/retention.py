@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import typer
 
-from hub.app import open_database
 from hub.audit.leaf import By
 from hub.cli.out import console, table
 from hub.crypto.remote import RemoteKeys
@@ -16,7 +15,7 @@ from hub.datasets import DATASETS
 from hub.errors import InvalidRequest
 from hub.identity import organisations
 from hub.settings import read_settings
-from hub.setup import addresses_of, keyd_socket
+from hub.setup import addresses_of, keyd_socket, open_database
 from hub.sharing.keeping import Keeping
 from hub.sharing.publish import Publisher, Publishing
 

@@ -8,7 +8,7 @@ import typer
 
 from hub.cli.out import console, table
 from hub.client import Client
-from hub.demo import profile_client
+from hub.demo.partners import profile_client
 from hub.settings import read_settings
 
 commands = typer.Typer(no_args_is_help=True, help="Shredding: records of your organisation are destroyed for good.")

@@ -13,12 +13,12 @@ import hmac
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
+import psycopg2
+from psycopg2 import Binary
 from sqlalchemy import Connection, Engine, Row, TextClause, text
-from sqlalchemy.exc import DBAPIError
 
 from hub.crypto.envelope import (
     Context,
@@ -32,7 +32,7 @@ from hub.crypto.envelope import (
 )
 from hub.crypto.keys import HUB, NotCovered, Opening, Sealing, Shredded
 from hub.crypto.providers import RootKey
-from hub.db import passing_faults
+from hub.db import passing_faults, transaction
 from hub.errors import Refused, Tampered, Unavailable
 from hub.records import SEALED_CLASSES
 
@@ -44,7 +44,6 @@ SIGNING_BUCKET: Final = "sign:leaves"
 ROTATIONS: Final = 5
 _ROTATED: Final = ("HB010", "23503")  # there is a newer KEK; this one is destroyed
 _SHREDDED: Final = "HB011"
-_MONTHS: Final = UUID("6e2f6a0c-6a55-4f0e-9a53-0f4b1d0c7c11")
 
 _CURRENT_KEKS = text("""
     SELECT DISTINCT ON (k.owner, k.class, k.bucket) k.kek_id, k.owner, k.class, k.bucket, k.epoch, k.wrapped
@@ -62,20 +61,21 @@ _ADD_KEK = text("""
     INSERT INTO keys.kek (owner, class, bucket, epoch, wrapped)
     VALUES (CAST(:owner AS uuid), :class, :bucket, :epoch, :wrapped)
     ON CONFLICT (owner, class, bucket, epoch) DO NOTHING""")
-_ADD_DEKS = text("""
-    INSERT INTO keys.dek (record, class, rev, kek_id, row)
-    SELECT new.record, new.class, new.rev, new.kek_id, substring(sent.rows FROM 98 * (CAST(new.n AS int) - 1) + 1 FOR 98)
-    FROM unnest(CAST(:records AS uuid[]), CAST(:classes AS int[]), CAST(:revs AS int[]), CAST(:kek_ids AS int[]))
-         WITH ORDINALITY AS new(record, class, rev, kek_id, n),
-         (SELECT CAST(:rows AS bytea) AS rows OFFSET 0) AS sent
-    ON CONFLICT (record, class, rev) DO NOTHING""")
-_DEKS = text("""
+# Prepared: planning these takes longer than carrying them out.
+_ADD_DEKS = """(uuid[], int[], int[], int[], bytea) AS
+    WITH added AS (
+        INSERT INTO keys.dek (record, class, rev, kek_id, row)
+        SELECT new.record, new.class, new.rev, new.kek_id, substring(sent.rows FROM 98 * (CAST(new.n AS int) - 1) + 1 FOR 98)
+        FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS new(record, class, rev, kek_id, n), (SELECT $5 AS rows OFFSET 0) AS sent
+        ON CONFLICT (record, class, rev) DO NOTHING
+        RETURNING 1)
+    SELECT count(*) FROM added"""
+_DEKS = """(uuid[], int[], int[]) AS
     SELECT want.n, d.kek_id, d.row
-    FROM unnest(CAST(:records AS uuid[]), CAST(:classes AS int[]), CAST(:revs AS int[]))
-         WITH ORDINALITY AS want(record, class, rev, n)
+    FROM unnest($1, $2, $3) WITH ORDINALITY AS want(record, class, rev, n)
     JOIN keys.dek d USING (record, class, rev)
     JOIN keys.kek k USING (kek_id)
-    WHERE k.destroyed_at IS NULL""")
+    WHERE k.destroyed_at IS NULL"""
 
 
 class Dek(NamedTuple):
@@ -88,6 +88,13 @@ class Dek(NamedTuple):
 
     def context(self) -> Context:
         return Context(self.owner.bytes, self.record.bytes, self.cls, self.rev)
+
+
+class Wrapped(NamedTuple):
+    """A DEK's row as it is stored, and the KEK that wraps it."""
+
+    kek: Kek
+    row: bytes
 
 
 class _Group(NamedTuple):
@@ -119,7 +126,6 @@ class Keyring:
         self._keks: dict[int, Kek] = {}
         self._current: dict[_Group, Kek] = {}
         self._macs: dict[str, bytes] = {}
-        self._months: dict[Dek, FieldKey] = {}
 
     def __repr__(self) -> str:
         return f"Keyring({len(self._keks)} KEKs, hidden)"
@@ -151,8 +157,8 @@ class Keyring:
             rows, keys = self._new_deks(wanted)
             try:
                 return self._store(rows), keys
-            except DBAPIError as error:
-                code = getattr(error.orig, "pgcode", None)
+            except psycopg2.Error as error:
+                code = error.pgcode
                 if code == _SHREDDED:
                     raise Shredded({record for _, record, *_ in wanted}) from None
                 if code not in _ROTATED:
@@ -176,9 +182,11 @@ class Keyring:
                 keys.append((key, context))
         return rows, keys
 
-    def lend(self, wanted: Sequence[Dek]) -> list[bytes]:
-        """The field keys (K32) in the order of `wanted`. Raises Shredded if any DEK is gone; then none is given."""
-        return [key for key, _ in self._fetch(wanted)]
+    def lend(self, wanted: Sequence[Dek], rows: Sequence[Wrapped] | None = None) -> list[bytes]:
+        """The field keys (K32) in the order of `wanted`; `rows`: what `wrapped` gave of them before, if it was asked. Raises Shredded if
+        any DEK is gone; then none is given.
+        """
+        return [key for key, _ in self._unwrapped(wanted, self.wrapped(wanted) if rows is None else rows)]
 
     def open_batch(self, items: Sequence[Opening]) -> list[bytes]:
         """Plaintexts in the order of `items`. Raises Shredded if any DEK is gone; then nothing is opened."""
@@ -213,23 +221,10 @@ class Keyring:
         """Raises Shredded, or Tampered for what is no note of this owner and id: no field of a record has a note's number."""
         return self.open_batch([Opening(owner, note, 1, 1, NOTE_CLASS, NOTE_FIELD, blob)])[0]
 
-    def literals(self, event: UUID, at: datetime, text: bytes) -> tuple[bytes, bytes]:
-        """An audit event's literals, sealed under the DEK of its month (UTC; `at` is aware), and their keyed hash."""
-        month = _month(at)
-        if month not in self._months:
-            self._months[month] = FieldKey(self._of_month(month)[0])
-        sealed = seal_field(self._months[month], text, self._random(12), _of_event(event), 0, 0)
-        return sealed, self.macs("literals", HUB, [text])[0]
-
-    def open_literals(self, event: UUID, at: datetime, blob: bytes) -> bytes:
-        """Raises Shredded when that month's DEK is gone."""
-        month = _month(at)
-        return open_field(FieldKey(self.lend([month])[0]), blob, _of_event(event), 0, 0)
-
-    def _of_month(self, month: Dek) -> _Open:
-        """The month's key: new, or the one that it has already."""
-        added, keys = self._add([(month.owner, month.record, month.rev, "audit", (month.cls,))])
-        return keys[0] if added else self._fetch([month])[0]
+    def ensure(self, dek: Dek, bucket: str) -> bytes:
+        """The field key (K32) of a DEK: new and durable, or the one that it has already."""
+        added, keys = self._add([(dek.owner, dek.record, dek.rev, bucket, (dek.cls,))])
+        return (keys if added else self._fetch([dek]))[0][0]
 
     def _store(self, rows: list[_New]) -> int:
         """How many were new. Sorted, so that two batches with rows in common wait for each other, not in a circle."""
@@ -237,48 +232,52 @@ class Keyring:
             return 0
         rows.sort()
         records, classes, revs, kek_ids, wrapped = zip(*rows, strict=True)
-        values = {
-            "records": "{" + ",".join([record.hex() for record in records]) + "}",
-            "classes": array(classes),
-            "revs": array(revs),
-            "kek_ids": array(kek_ids),
-            "rows": b"".join(wrapped),
-        }
-        with self._transaction() as transaction:
-            return transaction.execute(_ADD_DEKS, values).rowcount
+        ids = "{" + ",".join([record.hex() for record in records]) + "}"
+        values = (ids, array(classes), array(revs), array(kek_ids), Binary(b"".join(wrapped)))
+        with transaction(self._engine) as tx:
+            tx.prepare("add_deks", _ADD_DEKS)
+            ((added,),) = tx.rows("execute add_deks(%s, %s, %s, %s, %s)", values)
+        return int(added)
 
     def _fetch(self, wanted: Sequence[Dek]) -> list[_Open]:
         """Existing keys in the order of `wanted`: one query, and one for KEKs not met before. Raises Shredded."""
+        return self._unwrapped(wanted, self.wrapped(wanted))
+
+    def _unwrapped(self, wanted: Sequence[Dek], rows: Sequence[Wrapped]) -> list[_Open]:
+        contexts = [dek.context() for dek in wanted]
+        return [(unwrap_dek(kek, row, context), context) for (kek, row), context in zip(rows, contexts, strict=True)]
+
+    def wrapped(self, wanted: Sequence[Dek]) -> list[Wrapped]:
+        """The row of each DEK, wrapped as it is stored, and the KEK that wraps it, in the order of `wanted`. Raises Shredded."""
         if not wanted:
             return []
-        rows = self._wrapped(wanted)
-        keys: list[_Open] = []
-        for place, dek in enumerate(wanted):
-            kek, row = rows[place]
-            context = dek.context()
-            keys.append((unwrap_dek(kek, row, context), context))
-        return keys
-
-    def _wrapped(self, wanted: Sequence[Dek]) -> dict[int, tuple[Kek, bytes]]:
-        """The row of each DEK and the KEK that wraps it, by its place in `wanted`. Raises Shredded."""
         for _ in range(ROTATIONS):
-            rows = {n - 1: (kek_id, bytes(row)) for n, kek_id, row in self._read(_DEKS, **_columns(wanted))}
+            rows = self._stored(wanted)
             if len(rows) < len(wanted):
                 raise Shredded({dek.record for place, dek in enumerate(wanted) if place not in rows})
             ids = {kek_id for kek_id, _ in rows.values()}
             self._load_keks(ids)
             held = {kek_id: kek for kek_id in ids if (kek := self._keks.get(kek_id)) is not None}
             if len(held) == len(ids):
-                return {place: (held[kek_id], row) for place, (kek_id, row) in rows.items()}
+                return [Wrapped(held[kek_id], row) for _, (kek_id, row) in sorted(rows.items())]
             # A former KEK was destroyed between the two queries; the DEKs that it wrapped have its successor by now.
         raise Shredded({wanted[place].record for place, (kek_id, _) in rows.items() if kek_id not in held})
 
+    def _stored(self, wanted: Sequence[Dek]) -> dict[int, tuple[int, bytes]]:
+        """The KEK's number and the row of each DEK that there is, by its place in `wanted`."""
+        with transaction(self._engine) as tx:
+            tx.prepare("deks", _DEKS)
+            columns = (array(d.record.hex for d in wanted), array(d.cls for d in wanted), array(d.rev for d in wanted))
+            rows = tx.rows("execute deks(%s, %s, %s)", columns)
+        return {n - 1: (kek_id, bytes(row)) for n, kek_id, row in rows}
+
     def _keks_of(self, groups: set[_Group]) -> dict[_Group, Kek]:
-        missing = groups - self._current.keys()
-        if missing:
-            for row in self._ensure(missing):
-                self._current[_group(row)] = self._keep(row)
-        return {group: self._current[group] for group in groups}
+        # Of its own: another thread may let go of keys meanwhile, which are good for this once more.
+        found = {group: kek for group in groups if (kek := self._current.get(group)) is not None}
+        if missing := groups - found.keys():
+            found |= {_group(row): self._keep(row) for row in self._ensure(missing)}
+            self._current |= found
+        return found
 
     def _load_keks(self, ids: set[int]) -> None:
         missing = ids - self._keks.keys()
@@ -299,9 +298,10 @@ class Keyring:
     def kek(self, kek_id: int) -> Kek:
         """Raises Shredded when it is destroyed."""
         self._load_keks({kek_id})
-        if kek_id not in self._keks:
+        kek = self._keks.get(kek_id)
+        if kek is None:
             raise Shredded(())
-        return self._keks[kek_id]
+        return kek
 
     def kek_of(self, owner: UUID, cls: int, bucket: str) -> Kek:
         """The newest of a group, made if there is none."""
@@ -313,7 +313,9 @@ class Keyring:
         gone = set(kek_ids)
         for kek_id in gone:
             self._keks.pop(kek_id, None)
-        self._current = {group: kek for group, kek in self._current.items() if kek.kek_id not in gone}
+        for group, kek in list(self._current.items()):  # others add to it meanwhile
+            if kek.kek_id in gone:
+                self._current.pop(group, None)
 
     def forget_destroyed(self) -> None:
         """Lets go of KEKs that somebody else destroyed: a rotation that came to its end."""
@@ -326,8 +328,8 @@ class Keyring:
         missing = groups - {_group(row) for row in rows}
         if not missing:
             return rows
-        with self._transaction() as transaction:
-            transaction.execute(_ADD_KEK, [self._new_kek(group) for group in sorted(missing)])
+        with self._transaction() as connection:
+            connection.execute(_ADD_KEK, [self._new_kek(group) for group in sorted(missing)])
         rows = self._newest(groups)
         if ended := groups - {_group(row) for row in rows}:
             raise NotCovered(f"The retention bucket {min(ended).bucket} has ended; nothing is sealed in it any more.")
@@ -352,8 +354,8 @@ class Keyring:
         return (pool[start : start + size] for start in range(0, count * size, size))
 
     def _read(self, query: TextClause, **values: object) -> Sequence[_Row]:
-        with self._transaction() as transaction:
-            return transaction.execute(query, values).all()
+        with self._transaction() as connection:
+            return connection.execute(query, values).all()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -370,15 +372,7 @@ def _seal(item: Sealing, keys: Mapping[int, _Open], nonces: Iterator[bytes]) -> 
     return sealed
 
 
-def _columns(deks: Sequence[Dek]) -> dict[str, object]:
-    return {
-        "records": array(dek.record for dek in deks),
-        "classes": array(dek.cls for dek in deks),
-        "revs": array(dek.rev for dek in deks),
-    }
-
-
-def array(values: Iterable[UUID | int]) -> str:
+def array(values: Iterable[UUID | int | str]) -> str:
     """PostgreSQL's array literal: the server reads one far faster than an ARRAY[…] of as many expressions."""
     return "{" + ",".join(map(str, values)) + "}"
 
@@ -391,13 +385,3 @@ def _catalogued(cls: int) -> int:
     if not MAC_CLASS < cls < AUDIT_CLASS:
         raise ValueError(f"class {cls} is not one that a dataset may use")
     return cls
-
-
-def _month(at: datetime) -> Dek:
-    if at.tzinfo is None:
-        raise ValueError("an audit event's time is aware")
-    return Dek(HUB, uuid5(_MONTHS, f"{at.astimezone(UTC):%Y-%m}"), AUDIT_CLASS, 1)
-
-
-def _of_event(event: UUID) -> Context:
-    return Context(HUB.bytes, event.bytes, AUDIT_CLASS, 1)

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from hub.errors import HubError, NotShared
+from hub.leaf_chain import Signed
 
 HUB: Final = UUID(int=0)
 """Owner of the hub's own keys: of MAC keys (class 0) and of the audit log's literals."""
@@ -102,19 +103,6 @@ class Lookup:
     said: Mapping[str, str] = attribute(repr=False)
 
 
-class Signed(NamedTuple):
-    """A leaf as the key process signed it (hub/crypto/leaf_signer.py): its place in the chain, the public key (32 bytes), the signature
-    (64). The chain covers every leaf that was signed before.
-    """
-
-    n: int
-    event: UUID
-    leaf_hash: bytes
-    chain: bytes
-    key: bytes
-    signature: bytes
-
-
 class Keys(Protocol):
     """Every method raises Unavailable when the keys can't be reached, and Tampered for what doesn't verify."""
 
@@ -124,15 +112,20 @@ class Keys(Protocol):
     def seal_batch(self, items: Sequence[Sealing]) -> list[dict[int, bytes]]:
         """Per item its field number → ciphertext. The keys are durable on return; the record may be committed after."""
 
-    def open_batch(self, proof: Proof, event: UUID, dataset: int, items: Sequence[Opening]) -> tuple[list[bytes], Signed | None]:
-        """Plaintexts in the order of `items`, which are revisions of one dataset that the committed `event` shows to who has `proof`; and
-        the event's last leaf, signed. Nothing is signed where nothing is to be opened.
+    def open_batch(self, proof: Proof, event: UUID, dataset: int, items: Sequence[Opening]) -> tuple[list[bytes], Signed]:
+        """Plaintexts in the order of `items` (one at least), which are revisions of one dataset that the committed `event` shows to who has
+        `proof`; and the event's last leaf, signed.
 
         Raises:
             Shredded: a key is gone; nothing is opened.
             NotCovered: the event doesn't cover all of it; nothing is opened.
             NotAuthenticated: the proof is not, or no longer, good.
             OverLimit: the client has opened more than it may within the hour.
+        """
+
+    def sign(self, event: UUID, hashes: Sequence[bytes]) -> Signed:
+        """The last leaf of a committed event, signed with all of its leaves, which have these hashes (one at least). For an event that
+        opens nothing; one that does is signed before it is opened.
         """
 
     def seal_records(self, dataset: int, items: Sequence[Sealing]) -> tuple[list[dict[int, bytes]], Versions | None]:

@@ -1,64 +1,46 @@
-"""Signs leaves before keys are lent, counts them and chains them, so that a leaf which goes missing later is missed.
-
-    chain 0   32 zero bytes
-    chain n   SHA-256("HUBCHAIN1\\0" | chain n-1 | n u64 | leaf hash)
-    signature Ed25519 (RFC 8032) of "HUBLEAF1\\0" | n u64 | leaf hash | chain n
+"""Signs leaves before keys are lent, counts them and chains them, so that a leaf which goes missing later is missed
+(hub/leaf_chain.py).
 
 Each entry is durable in the keys database before its signature is given to anybody; a copy goes into the log (hub/workers/copying.py).
 """
 
-import hashlib
+from collections import deque
 from collections.abc import Sequence
 from threading import Lock
-from typing import Final
 from uuid import UUID
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from psycopg2 import Binary, IntegrityError
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import IntegrityError
 
-from hub.crypto.keys import Signed
-from hub.db import passing_faults
+from hub.db import passing_faults, transaction
+from hub.leaf_chain import NOTHING, Signed, chained, statement
 
-NOTHING: Final = (0, bytes(32))
 _HEAD = text("SELECT n, chain FROM keys.signed ORDER BY n DESC LIMIT 1")
-_ADD = text("""
-    INSERT INTO keys.signed (n, event, leaf_hash, chain, key, signature)
-    SELECT u.n, CAST(:event AS uuid), u.leaf_hash, u.chain, :key, u.signature
-    FROM unnest(CAST(:ns AS bigint[]), CAST(:hashes AS bytea[]), CAST(:chains AS bytea[]), CAST(:signatures AS bytea[]))
-         AS u(n, leaf_hash, chain, signature)""")
+_ADD = """
+as insert into keys.signed (n, event, leaf_hash, chain, key, signature)
+select u.n, u.event, u.leaf_hash, u.chain, $1, u.signature
+from unnest($2::bigint[], $3::uuid[], $4::bytea[], $5::bytea[], $6::bytea[]) as u(n, event, leaf_hash, chain, signature)"""
 _AFTER = text("SELECT n, event, leaf_hash, chain, key, signature FROM keys.signed WHERE n > :n ORDER BY n LIMIT :most")
 
 
-def chained(before: bytes, n: int, leaf_hash: bytes) -> bytes:
-    """Chain n, from chain n-1 (32 bytes) and the RFC 6962 hash of the leaf (32 bytes)."""
-    return hashlib.sha256(b"HUBCHAIN1\0" + before + n.to_bytes(8, "big") + leaf_hash).digest()
+class _Asked:
+    """The leaves of one event, waiting to be signed; what came of it."""
 
-
-def statement(n: int, leaf_hash: bytes, chain: bytes) -> bytes:
-    """What is signed."""
-    return b"HUBLEAF1\0" + n.to_bytes(8, "big") + leaf_hash + chain
-
-
-def genuine(entry: Signed, n: int, chain: bytes) -> bool:
-    """Whether an entry follows the one at place `n` with that chain, and is signed with the key that it names."""
-    if (entry.n, entry.chain) != (n + 1, chained(chain, n + 1, entry.leaf_hash)):
-        return False
-    try:
-        Ed25519PublicKey.from_public_bytes(entry.key).verify(entry.signature, statement(entry.n, entry.leaf_hash, entry.chain))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+    def __init__(self, event: UUID, hashes: Sequence[bytes]) -> None:
+        self.event, self.hashes = event, hashes
+        self.made: list[Signed] | None = None
 
 
 class LeafSigner:
-    """Thread-safe; processes that sign at once for one keys database get places in one chain."""
+    """Thread-safe; processes that sign at once for one keys database get places in one chain. Whoever comes while an entry is being stored
+    waits, and is stored together with all who wait: so the disk's time for one is the time for many.
+    """
 
     def __init__(self, seed: bytes, engine: Engine) -> None:
         self._key, self._engine, self._lock = Ed25519PrivateKey.from_private_bytes(seed), engine, Lock()
-        self._storing = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._head: tuple[int, bytes] | None = None
+        self._waiting: deque[_Asked] = deque()
         self.public = self._key.public_key().public_bytes_raw()
         """The public key, 32 bytes."""
 
@@ -68,17 +50,36 @@ class LeafSigner:
         Raises:
             Unavailable: the keys database can't be reached.
         """
+        asked = _Asked(event, hashes)
+        self._waiting.append(asked)
         with self._lock, passing_faults():
-            while True:
-                head = self._head or self._read_head()
-                made = self._made(head, event, hashes)
-                self._head = None  # until it is known that they are there
-                try:
-                    self._store(event, made)
-                except IntegrityError:
-                    continue  # another process took these places
-                self._head = (made[-1].n, made[-1].chain) if made else head
-                return made
+            if asked.made is None:  # nobody signed it along with its own
+                batch = [asked, *(other for other in self._taken() if other is not asked)]
+                for one, made in zip(batch, self._signed(batch), strict=True):
+                    one.made = made
+        return asked.made or []
+
+    def _taken(self) -> list[_Asked]:
+        """Who waits. One whose own thread failed to be stored is signed by its own thread again, or by nobody."""
+        found = []
+        while self._waiting:
+            found.append(self._waiting.popleft())
+        return found
+
+    def _signed(self, batch: Sequence[_Asked]) -> list[list[Signed]]:
+        while True:
+            head = self._head or self._read_head()
+            made, last = [], head
+            for asked in batch:
+                made.append(self._made(last, asked.event, asked.hashes))
+                last = (made[-1][-1].n, made[-1][-1].chain) if made[-1] else last
+            self._head = None  # until it is known that they are there
+            try:
+                self._store([signed for one in made for signed in one])
+            except IntegrityError:
+                continue  # another process took these places
+            self._head = last
+            return made
 
     def after(self, n: int, most: int) -> list[Signed]:
         """The entries after place `n`, `most` at most, in their order."""
@@ -98,14 +99,16 @@ class LeafSigner:
             row = connection.execute(_HEAD).one_or_none()
         return (row.n, bytes(row.chain)) if row else NOTHING
 
-    def _store(self, event: UUID, made: Sequence[Signed]) -> None:
-        values = {
-            "event": str(event),
-            "key": self.public,
-            "ns": [s.n for s in made],
-            "hashes": [s.leaf_hash for s in made],
-            "chains": [s.chain for s in made],
-            "signatures": [s.signature for s in made],
-        }
-        with self._storing.connect() as connection:
-            connection.execute(_ADD, values)
+    def _store(self, made: Sequence[Signed]) -> None:
+        """One statement, which is its own transaction. Raises IntegrityError: a place is taken."""
+        values = (
+            Binary(self.public),
+            [s.n for s in made],
+            "{" + ",".join(str(s.event) for s in made) + "}",
+            [Binary(s.leaf_hash) for s in made],
+            [Binary(s.chain) for s in made],
+            [Binary(s.signature) for s in made],
+        )
+        with transaction(self._engine) as tx:
+            tx.prepare("sign", _ADD)
+            tx.rows("execute sign(%s, %s, %s, %s, %s, %s)", values)

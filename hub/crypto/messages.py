@@ -101,6 +101,13 @@ class Confirm(Message, tag="confirm"):
     wanted: list[Wanted]
 
 
+class Sign(Message, tag="sign"):
+    """The leaves of a committed event that opens nothing, by their hashes."""
+
+    event: Id
+    hashes: Annotated[list[Annotated[bytes, Meta(min_length=32, max_length=32)]], Meta(min_length=1, max_length=10_000)]
+
+
 class SealNote(Message, tag="seal-note"):
     owner: Id
     note: Id
@@ -115,7 +122,7 @@ class OpenNote(Message, tag="open-note"):
     blob: bytes
 
 
-Request = Check | Seal | Macs | Literals | Open | Ask | Confirm | SealNote | OpenNote
+Request = Check | Seal | Macs | Literals | Open | Ask | Confirm | Sign | SealNote | OpenNote
 
 
 class Ready(Message, tag="ready"):

@@ -12,9 +12,10 @@ from uuid import UUID
 
 from hub.crypto import messages
 from hub.crypto.envelope import Context, FieldKey, open_field
-from hub.crypto.keys import Lookup, NotCovered, Opening, OverLimit, Proof, Sealing, Shredded, Signed, Versions
+from hub.crypto.keys import Lookup, NotCovered, Opening, OverLimit, Proof, Sealing, Shredded, Versions
 from hub.crypto.messages import Bytes, Failed, Lent, Ready, Reply, Request, Sealed
 from hub.errors import HubError, InvalidRequest, NotAuthenticated, Tampered, TooLarge, Unavailable
+from hub.leaf_chain import Signed
 
 RETRIES: Final = 5
 PAUSE_S: Final = 0.1  # a key process that is started anew is back within a second or two
@@ -54,9 +55,7 @@ class RemoteKeys:
         reply = self._ask(asked, messages.Confirmed)
         return reply.hits, Signed(reply.n, event, reply.leaf_hash, reply.chain, reply.key, reply.signature)
 
-    def open_batch(self, proof: Proof, event: UUID, dataset: int, items: Sequence[Opening]) -> tuple[list[bytes], Signed | None]:
-        if not items:
-            return [], None
+    def open_batch(self, proof: Proof, event: UUID, dataset: int, items: Sequence[Opening]) -> tuple[list[bytes], Signed]:
         places: dict[tuple[UUID, UUID, int, int, int], int] = {}
         chosen = [places.setdefault((i.owner, i.record, i.rev, i.revision_no, i.cls), len(places)) for i in items]
         wanted = [messages.Wanted(owner.bytes, record.bytes, rev, number, cls) for owner, record, rev, number, cls in places]
@@ -66,6 +65,10 @@ class RemoteKeys:
         contexts = [Context(w.owner, w.record, w.cls, w.rev) for w in wanted]
         opened = [open_field(lent[n], i.blob, contexts[n], i.field, i.schema) for n, i in zip(chosen, items, strict=True)]
         return opened, Signed(reply.n, event, reply.leaf_hash, reply.chain, reply.key, reply.signature)
+
+    def sign(self, event: UUID, hashes: Sequence[bytes]) -> Signed:
+        reply = self._ask(messages.Sign(event.bytes, list(hashes)), Lent)
+        return Signed(reply.n, event, reply.leaf_hash, reply.chain, reply.key, reply.signature)
 
     def macs(self, label: str, owner: UUID, data: Sequence[bytes]) -> list[bytes]:
         return self._ask(messages.Macs(label, owner.bytes, list(data)), Bytes).items if data else []

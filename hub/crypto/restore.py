@@ -17,11 +17,10 @@ from hub.crypto import backup_parts as parts
 from hub.crypto.backup_file import Reader
 from hub.crypto.envelope import kek_aad
 from hub.crypto.keyring import SIGNING_BUCKET, array
-from hub.crypto.keys import Signed
-from hub.crypto.leaf_signer import NOTHING, genuine
 from hub.crypto.providers import RootKey
 from hub.db import passing_faults
 from hub.errors import Refused
+from hub.leaf_chain import NOTHING, Signed, genuine
 
 AT_ONCE: Final = 5_000
 _TABLES = ("kek", "dek", "signed")

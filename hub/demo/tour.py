@@ -72,6 +72,8 @@ def _commands() -> list[str]:
         "",
         "Who saw what:",
         f"$ {hub} audit list --type query",
+        "",
+        f"Two witnesses, as if two partners ran them, cosign the log; how far they are: {hub} log status",
     ]
 
 

@@ -1,5 +1,6 @@
 """What is disclosed: its leaves in the log, then, and only then, its features with the sealed fields opened."""
 
+import os
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +11,14 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import psycopg2
+from sqlalchemy import Engine
 
-from hub.audit.leaf import TESTED, Event, Share, event_id, instant
-from hub.audit.log import append
-from hub.crypto.keys import Keys, Lookup, Opening, Proof, Shredded, Signed
-from hub.db import Transaction
+from hub.audit.leaf import TESTED, Event, Share, event_id, instant, leaves
+from hub.audit.log import send
+from hub.crypto.keys import Keys, Lookup, Opening, Proof, Shredded
+from hub.db import Transaction, lost, transaction
+from hub.leaf_chain import Signed
 from hub.normalised import told as told_of
 from hub.policy import treatments
 from hub.policy.treatments import CLEAR, Treatment
@@ -66,12 +70,13 @@ class Disclosure:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A disclosure whose leaves are committed: what the key process asks for. `at` is the hub's clock; `lost`: records whose keys are gone
-    are shown without their sealed fields.
+    """A disclosure whose leaves, of these `hashes`, are committed: what the key process asks for. `at` is the hub's clock; `lost`: records
+    whose keys are gone are shown without their sealed fields.
     """
 
     proof: Proof
     event: UUID
+    hashes: Sequence[bytes]
     at: datetime
     lost: bool = False
 
@@ -79,8 +84,8 @@ class Logged:
 class Writer:
     """Logs disclosures of one dataset and writes its features."""
 
-    def __init__(self, name: str, dataset: type[Record], keys: Keys, random: Callable[[int], bytes]) -> None:
-        self._name, self._dataset, self._keys, self._random = name, dataset, keys, random
+    def __init__(self, name: str, dataset: type[Record], engine: Engine, keys: Keys, random: Callable[[int], bytes]) -> None:
+        self._name, self._dataset, self._engine, self._keys, self._random = name, dataset, engine, keys, random
         self._place = dataset.named("place")[0].name
 
     def page_event(self, reader: Reader, query: Query, at: datetime) -> Disclosure:
@@ -147,14 +152,30 @@ class Writer:
 
     def log(
         self, tx: Transaction, disclosure: Disclosure, policy: Policy, shares: Sequence[Share] = (), given: Sequence[Delivery] = ()
-    ) -> None:
-        """Keeps what was `given` under a duty, appends one leaf per owner and commits.
+    ) -> list[bytes]:
+        """Keeps what was `given` under a duty, appends one leaf per owner and commits; the leaves' hashes. They are to be signed before
+        anything is answered: by `features`, or else by `sign`. Where the connection is lost at the commit, the same leaves are sent once
+        more: they are in the log once, whatever became of the first.
 
         Raises:
             PolicyChanged: `policy`, under which the shares were decided, no longer holds; nothing was logged and nothing may be shown.
         """
         keep(tx, disclosure.event, disclosure.recipient, self._dataset.number, given)
-        append(tx, disclosure.event, shares, epoch=policy.epoch, extent=disclosure.extent, then="; commit")
+        made = leaves(disclosure.event, shares, os.urandom(16))
+        whole = partial(send, event=disclosure.event, made=made, epoch=policy.epoch, extent=disclosure.extent, then="; commit")
+        try:
+            whole(tx)
+        except psycopg2.Error as error:
+            if given or not lost(error):  # what was given is kept in the same transaction: it would be kept twice
+                raise
+            with transaction(self._engine) as again:
+                again.rows("begin")
+                whole(again)
+        return [leaf.hash for leaf in made]
+
+    def sign(self, disclosure: Disclosure, hashes: Sequence[bytes]) -> Signed:
+        """Has the committed leaves of a disclosure that opens nothing signed; the last."""
+        return self._keys.sign(disclosure.event.id, hashes)
 
     def shares(self, policy: Policy, rows: Sequence[Row]) -> list[Share]:
         """What the log says of records that are shown whole, owner by owner."""
@@ -171,9 +192,9 @@ class Writer:
         shown = {c: dict(_shown(policy, c)) for c in {r.clauses for r in rows} if owed(policy, c)}
         return deliveries(policy, (Given(r.provider, r.id, r.clauses) for r in rows), shown)
 
-    def features(self, policy: Policy, shape: Shape, rows: Sequence[Row], logged: Logged) -> tuple[list[str], Signed | None]:
+    def features(self, policy: Policy, shape: Shape, rows: Sequence[Row], logged: Logged) -> tuple[list[str], Signed]:
         """The features of rows whose leaves are committed, sealed fields opened where a grant releases them, with what is owed for them
-        since then; and the last of the leaves as the key process signed it, if it opened anything.
+        since then; and the last of the leaves as the key process signed it.
 
         Raises:
             Tampered: a ciphertext does not verify.
@@ -181,11 +202,11 @@ class Writer:
         ends = {(r.provider, r.clauses) for r in rows}
         tails = {(p, clauses): f'"provider":"{policy.names[p]}"}}{member(policy, clauses, logged.at)}' for p, clauses in ends}
         if not shape.sealed:
-            return [f"{r.head}{tails[r.provider, r.clauses]}}}" for r in rows], None
+            return [f"{r.head}{tails[r.provider, r.clauses]}}}" for r in rows], self._keys.sign(logged.event, logged.hashes)
         opened, signed = self._open(policy, shape, rows, logged)
         return [self._opened(r.head, tails[r.provider, r.clauses], values) for r, values in zip(rows, opened, strict=True)], signed
 
-    def _open(self, policy: Policy, shape: Shape, rows: Sequence[Row], logged: Logged) -> tuple[list[dict[str, str]], Signed | None]:
+    def _open(self, policy: Policy, shape: Shape, rows: Sequence[Row], logged: Logged) -> tuple[list[dict[str, str]], Signed]:
         """For each row the JSON values of its sealed fields that are released."""
         found: list[dict[str, str]] = [{} for _ in rows]
         places = [(n, i) for n, r in enumerate(rows) for i, blob in enumerate(r.ciphers) if blob is not None]
@@ -200,7 +221,7 @@ class Writer:
             found[n] |= {name: plain.decode()} if treatment == CLEAR else _ended(name, plain, treatment.last)
         return found, signed
 
-    def _plain(self, openings: Sequence[Opening], logged: Logged) -> tuple[Sequence[bytes | None], Signed | None]:
+    def _plain(self, openings: Sequence[Opening], logged: Logged) -> tuple[Sequence[bytes | None], Signed]:
         """Plaintexts. Of a record whose keys are gone None, if that is known already: it must not hide a page of others for good."""
         gone: frozenset[UUID] = frozenset()
         while left := [o for o in openings if o.record not in gone] if gone else openings:
@@ -213,7 +234,7 @@ class Writer:
                 continue
             each = iter(opened)
             return [None if o.record in gone else next(each) for o in openings] if gone else opened, signed
-        return [None] * len(openings), None
+        return [None] * len(openings), self._keys.sign(logged.event, logged.hashes)
 
     @staticmethod
     def _ending(policy: Policy, clauses: tuple[int, ...], name: str) -> Treatment:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from hub.audit.log import PolicyChanged
-from hub.crypto.keys import Keys, Lookup, Opening, Signed
+from hub.crypto.keys import Keys, Lookup, Opening
 from hub.db import transaction
 from hub.errors import Forbidden
+from hub.leaf_chain import Signed
 from hub.policy.treatments import COMPARED, shows
 from hub.records import Field
 from hub.sharing.context import Reach
@@ -32,7 +33,7 @@ class Answer:
     match: bool
     providers: Sequence[str]
     features: Sequence[str]
-    signed: Signed | None
+    signed: Signed
 
 
 class Matching:
@@ -64,7 +65,7 @@ class Matching:
             querying.needs_a_grant(session, tested)
             grants = [g for g in session.grants if g.matches(field.name)]
             if not grants:
-                self._writer.log(tx, tested.refused("no grant matches this field"), session.policy)
+                querying.refuse(session, tested.refused("no grant matches this field"))
                 raise Forbidden(f"No MOU in force lets your organisation ask for values of {field.name} for the purpose {reader.purpose}.")
             rows = self._candidates(session, lookup, field, sorted({g.provider for g in grants}))
             self._writer.log(tx, tested, session.policy, self._writer.tests(session.policy, grants, lookup, rows))
@@ -72,8 +73,7 @@ class Matching:
         found = [row for row, hit in zip(rows, hits, strict=True) if hit]
         if not found:
             return Answer(False, (), (), signed)
-        answer = self._disclose(session, lookup, tested.event.id, found)
-        return answer if answer.signed else replace(answer, signed=signed)
+        return self._disclose(session, lookup, tested.event.id, found)
 
     def _candidates(self, session: Session, lookup: Lookup, field: Field, providers: Sequence[int]) -> list[Row]:
         """Records that are released to the reader and may hold the value, and whose clauses let it ask for the field."""
@@ -92,8 +92,8 @@ class Matching:
             event = self._writer.match_event(session.reader, lookup, tested, session.admitted.wall)
             shown = [r for r in rows if _shows(session, r)]
             shares, given = self._writer.matches(session.policy, lookup, rows), self._writer.given(session.policy, shown)
-            self._writer.log(tx, event, session.policy, shares, given)
-        logged = Logged(session.reader.proof, event.event.id, session.admitted.wall, lost=True)
+            hashes = self._writer.log(tx, event, session.policy, shares, given)
+        logged = Logged(session.reader.proof, event.event.id, hashes, session.admitted.wall, lost=True)
         features, signed = self._writer.features(session.policy, session.shape, shown, logged)
         names = sorted({session.policy.names[r.provider] for r in rows})
         return Answer(True, names, features, signed)

@@ -18,10 +18,11 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from hub.audit.log import PolicyChanged
-from hub.crypto.keys import Keys, Shredded, Signed
+from hub.crypto.keys import Keys, Shredded
 from hub.db import Transaction, transaction
 from hub.errors import Forbidden, InvalidRequest, NotAuthenticated, NotShared
 from hub.geo import CellRange
+from hub.leaf_chain import Signed
 from hub.records import WINDOW_FIELD, Record
 from hub.sharing import counting, cursor, overview
 from hub.sharing.context import Admission, Reach, releases, seal, sealed_for
@@ -47,21 +48,29 @@ _REFUSED = {
 @dataclass(frozen=True, slots=True)
 class Page:
     """Features as JSON texts, in the page's order; `next` is the cursor of the rest, None at the end; `at` the hub's clock; `signed` the
-    last leaf of the access as the key process signed it, where it opened anything.
+    last leaf of the access as the key process signed it.
     """
 
     features: Sequence[str]
     next: str | None
     at: datetime
-    signed: Signed | None = None
+    signed: Signed
 
 
 @dataclass(frozen=True, slots=True)
 class One:
-    """One record as JSON, and its leaf as the key process signed it, where it opened anything."""
+    """One record as JSON, and its leaf as the key process signed it."""
 
     json: str
-    signed: Signed | None
+    signed: Signed
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer without records of its own, as JSON, and the last leaf of the access as the key process signed it."""
+
+    json: bytes
+    signed: Signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ class Querying:
     ) -> None:
         self._name, self.dataset, self.engine, self._key, self._ttl_s = name, dataset, engine, key, seal_ttl_s
         self._policies = Policies(name)
-        self.writer = Writer(name, dataset, keys, random)
+        self.writer = Writer(name, dataset, engine, keys, random)
         self._statements = Statements(name, dataset)
 
     def page(self, reader: Reader, query: Query) -> Page:
@@ -116,7 +125,7 @@ class Querying:
         """
         return self.again(lambda first: self._page(replace(reader, action="export"), replace(query, limit=MAX_EXPORT, cursor=None), first))
 
-    def map(self, reader: Reader, query: Query) -> bytes:
+    def map(self, reader: Reader, query: Query) -> Told:
         """The area of `query` as a map shows it, as JSON: up to 10,000 records, else counts per cell (hub/sharing/overview.py).
 
         Raises:
@@ -124,7 +133,7 @@ class Querying:
         """
         return self.again(lambda _first: self._map(reader, query))
 
-    def counts(self, reader: Reader) -> bytes:
+    def counts(self, reader: Reader) -> Told:
         """What the reader may count, as JSON (hub/sharing/counting.py).
 
         Raises:
@@ -178,32 +187,33 @@ class Querying:
             rows = self._rows(session, query, position)
             shown, rest = rows[: query.limit], rows[query.limit :]
             if rest and reader.action == "export":
-                self.writer.log(tx, disclosure.refused("too many records"), session.policy)
+                self.refuse(session, disclosure.refused("too many records"))
                 raise InvalidRequest(f"More than {MAX_EXPORT:,} records match; narrow the area, the time or the kinds.", field="bbox")
             shares, given = self.writer.shares(session.policy, shown), self.writer.given(session.policy, shown)
-            self.writer.log(tx, disclosure, session.policy, shares, given)
+            hashes = self.writer.log(tx, disclosure, session.policy, shares, given)
         last = cursor.Position(shown[-1].k2, UUID(shown[-1].id)) if rest else None
-        features, signed = self.writer.features(session.policy, session.shape, shown, _logged(session, disclosure, first))
+        features, signed = self.writer.features(session.policy, session.shape, shown, _logged(session, disclosure, hashes, first))
         return Page(features, cursor.write(self._key, bound_to, last) if last else None, session.admitted.wall, signed)
 
-    def _map(self, reader: Reader, query: Query) -> bytes:
+    def _map(self, reader: Reader, query: Query) -> Told:
         with transaction(self.engine) as tx:
             session = self.admit(tx, reader)
             disclosure = self.writer.map_event(reader, query, session.admitted.wall)
             self.needs_a_grant(session, disclosure)
             answer = self._overview(session, query)
-            self.writer.log(tx, disclosure, session.policy, answer.shares, answer.given)
-        return answer.json
+            hashes = self.writer.log(tx, disclosure, session.policy, answer.shares, answer.given)
+        return Told(answer.json, self.writer.sign(disclosure, hashes))
 
-    def _counts(self, reader: Reader) -> bytes:
+    def _counts(self, reader: Reader) -> Told:
         with transaction(self.engine) as tx:
             session = self.admit(tx, reader)
             disclosure = self.writer.count_event(replace(reader, action="query"), session.admitted.wall)
             self.needs_a_grant(session, disclosure)
             statement = f"{self._name}_counts", f" as select * from hub.{self._name}_counts()"
             rows = [counting.Counted(*row) for row in self._ask(session, statement, [], Reach())]
-            self.writer.log(tx, disclosure, session.policy, counting.shares(session.policy, session.grants, rows))
-        return counting.answer(session.policy, session.grants, rows, session.admitted.wall)
+            hashes = self.writer.log(tx, disclosure, session.policy, counting.shares(session.policy, session.grants, rows))
+        answer = counting.answer(session.policy, session.grants, rows, session.admitted.wall)
+        return Told(answer, self.writer.sign(disclosure, hashes))
 
     def _item(self, reader: Reader, record: UUID, first: bool) -> tuple[One, Policy, tuple[int, ...]]:
         """One record as a feature, and the clauses that release it and hold it back."""
@@ -212,12 +222,13 @@ class Querying:
             disclosure = self.writer.item_event(reader, record, session.admitted.wall)
             rows = self.execute(session, "item", [str(record)], Reach())
             shares = self.writer.shares(session.policy, rows)
-            self.writer.log(
+            hashes = self.writer.log(
                 tx, disclosure if rows else disclosure.absent(), session.policy, shares, self.writer.given(session.policy, rows)
             )
         if not rows:
+            self.writer.sign(disclosure, hashes)
             raise NotShared
-        (feature,), signed = self.writer.features(session.policy, session.shape, rows, _logged(session, disclosure, first))
+        (feature,), signed = self.writer.features(session.policy, session.shape, rows, _logged(session, disclosure, hashes, first))
         return One(feature, signed), session.policy, rows[0].clauses
 
     def admit(self, tx: Transaction, reader: Reader) -> Session:
@@ -244,11 +255,15 @@ class Querying:
             return
         reader, policy = session.reader, session.policy
         if self._live(policy, reader, session.admitted.wall, True):
-            self.writer.log(session.tx, disclosure.refused("no case reference"), policy)
+            self.refuse(session, disclosure.refused("no case reference"))
             raise Forbidden(f"For the purpose {reader.purpose} {self._name} are shared only with a case reference; give that of your case.")
-        self.writer.log(session.tx, disclosure.refused("no MOU in force"), policy)
+        self.refuse(session, disclosure.refused("no MOU in force"))
         to_do, whom = _REFUSED.get(reader.action, ("shares", " with your organisation"))
         raise Forbidden(f"No MOU in force {to_do} {self._name}{whom} for the purpose {reader.purpose}.")
+
+    def refuse(self, session: Session, disclosure: Disclosure) -> None:
+        """Logs a refusal, which is to be told next."""
+        self.writer.sign(disclosure, self.writer.log(session.tx, disclosure, session.policy))
 
     def _rows(self, session: Session, query: Query, position: cursor.Position | None) -> list[Row]:
         """The rows of a page and one more, which tells that there is a next page."""
@@ -354,6 +369,6 @@ def _binding(reader: Reader, query: Query, clauses: Sequence[LiveGrant | LiveRef
     return sha256(said.encode()).digest()
 
 
-def _logged(session: Session, disclosure: Disclosure, first: bool) -> Logged:
-    """Called once the leaf is committed."""
-    return Logged(session.reader.proof, disclosure.event.id, session.admitted.wall, lost=not first)
+def _logged(session: Session, disclosure: Disclosure, hashes: Sequence[bytes], first: bool) -> Logged:
+    """Called once the leaves are committed."""
+    return Logged(session.reader.proof, disclosure.event.id, hashes, session.admitted.wall, lost=not first)

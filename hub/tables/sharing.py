@@ -1,4 +1,4 @@
-"""What publishing and reading keep beside the records: shared maps, imports, replies."""
+"""What publishing and reading keep beside the records: shared maps, saved searches, imports, replies."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -18,6 +18,18 @@ shared_maps = sa.Table(
     now_column("created_at"),
 )
 sa.Index("shared_maps_organisation", shared_maps.c.organisation, shared_maps.c.created_at.desc())
+saved_searches = sa.Table(  # of the log
+    "saved_searches",
+    metadata,
+    sa.Column("id", pg.UUID, primary_key=True, server_default=sa.func.gen_random_uuid()),
+    sa.Column("organisation", sa.Integer, sa.ForeignKey(organisations.c.id), nullable=False),
+    sa.Column("person", pg.UUID, sa.ForeignKey(people.c.id), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("query", pg.JSONB, nullable=False),  # what is filled in of the log's form: no word of a record
+    sa.Column("shared", sa.Boolean, nullable=False),  # with the organisation
+    now_column("created_at"),
+)
+sa.Index("saved_searches_organisation", saved_searches.c.organisation)
 imports = sa.Table(
     "imports",
     metadata,

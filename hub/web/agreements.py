@@ -91,9 +91,17 @@ def agreement(request: Request) -> Response:
         day=words.day,
         loaded_at=found.loaded_at,
         source=found.mou.source.decode(),
+        log=_log(visit, found),
         mapped=any(area.mou == found.mou.mou for area in visit.called.agreements.areas(_whose(visit))),
         parts=live_map(),
     )
+
+
+def _log(visit: Visit, found: Agreement) -> str | None:
+    """Where the reader finds what was done under the agreement: its provider in its own log, an auditor in all of it."""
+    if visit.sees_whole_log:
+        return "/audit"
+    return "/owner" if visit.sees_own_log and found.provider_id == visit.person.organisation.id else None
 
 
 def areas(request: Request) -> Response:

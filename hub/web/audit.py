@@ -3,15 +3,17 @@
 They show what `GET /audit/events` shows, under the same rules, and looking at them is logged in the same way.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from pyroaring import BitMap64
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from hub.api.audit import MAX_ID, allowed, search_of
+from hub.api.audit_csv import people_in
+from hub.api.audit_files import Taking, names_in
 from hub.api.parameters import only, record_id
 from hub.api.parameters import whole as number
 from hub.api.services import refusals_logged, token_of
@@ -19,13 +21,11 @@ from hub.audit.leaf import By, revisions_in
 from hub.audit.log import Entry, Found, Search
 from hub.errors import Forbidden, InvalidRequest, NotShared
 from hub.maps.live import live_map
-from hub.web import audit_csv
 from hub.web import audit_form as form
-from hub.web.audit_words import DECISIONS, KINDS, Row, members, people_in, row
+from hub.web.audit_words import DECISIONS, Row, members, row
 from hub.web.shell import HEADERS, Pages, Visit, render, visit_of
 
 ROWS = 50
-CHUNK = 1_000
 # After these a page says how far back it looked, and offers to go on: looking at the records of each entry takes as long as one lets
 # it; any other search ends by itself well before, unless the machine is very busy.
 SCANNING_S, SEARCHING_S = 0.25, 1.0
@@ -68,37 +68,45 @@ def _refuse(visit: Visit, by: By, why: str) -> None:
 
 def whole_log(request: Request) -> Response:
     """Every access that the hub logged: for auditors of an organisation that does nothing else."""
-    return _page(request, _auditor(request))
+    return _page(request, auditor_of(request))
 
 
 def own_log(request: Request) -> Response:
     """Every access to the records of one's own organisation."""
-    return _page(request, _owner(request))
+    return _page(request, owner_of(request))
 
 
 def whole_csv(request: Request) -> Response:
-    return _csv(request, _auditor(request))
+    return _file(request, auditor_of(request), "csv")
 
 
 def own_csv(request: Request) -> Response:
-    return _csv(request, _owner(request))
+    return _file(request, owner_of(request), "csv")
 
 
-def _auditor(request: Request) -> Review:
+def whole_ndjson(request: Request) -> Response:
+    return _file(request, auditor_of(request), "ndjson")
+
+
+def own_ndjson(request: Request) -> Response:
+    return _file(request, owner_of(request), "ndjson")
+
+
+def auditor_of(request: Request) -> Review:
     review = review_of(request, "auditor")
     if review.only_owner is not None:
         _refuse(review.visit, review.by, "The whole log is for independent auditors. Who saw your organisation's data is at /owner.")
     return review
 
 
-def _owner(request: Request) -> Review:
+def owner_of(request: Request) -> Review:
     review = review_of(request, *READERS)
     if review.only_owner is None:
         _refuse(review.visit, review.by, "An auditing organisation owns no records. The whole log is at /audit.")
     return review
 
 
-def _search(review: Review, given: Mapping[str, str], **asked: str) -> Search:
+def searched(review: Review, given: Mapping[str, str], **asked: str) -> Search:
     """The search, logged.
 
     Raises:
@@ -133,7 +141,7 @@ def _page(request: Request, review: Review) -> Response:
     status, problem, found, count = 200, None, Found([], None), None
     try:
         given = form.given_in(request, review.only_owner is None)
-        search = replace(_search(review, given), limit=ROWS)
+        search = replace(searched(review, given), limit=ROWS)
         found = review.visit.called.log.review(search, SEARCHING_S if search.revisions is None else SCANNING_S)
         count = _count(review, search, found)
     except InvalidRequest as error:
@@ -154,14 +162,15 @@ def _page(request: Request, review: Review) -> Response:
         headings=[h for h in form.HEADINGS if whole or h != "Whose data"],
         found=found,
         count=count,
-        kinds=KINDS,
+        kinds=form.kinds(given),
         decisions=DECISIONS,
         decision_choices=[(word, text.capitalize()) for word, text in DECISIONS.items()],
         parts=live_map(),
         chips=form.chips(review.path, given, dict(people)),
         people=people,
         rare_open=any(name in given for name in form.RARE),
-        csv=f"{review.path}.csv?{form.query(given)}",
+        query=form.query(given),
+        looks=form.LOOKS,
         trace=None if problem else _trace(review, given.get("record")),
         **form.offers(review.visit, whole, given, rows),
         **form.links(review.path, given, found),
@@ -213,6 +222,7 @@ def access(request: Request) -> Response:
         request,
         "access.html",
         review.visit,
+        grants=sorted({f"{under['mou']}/{grant}" for e in found for under in e.body.get("under", ()) for grant in under.get("grants", ())}),
         first=rows[0],
         leaves=leaves,
         base=review.path,
@@ -222,35 +232,23 @@ def access(request: Request) -> Response:
     )
 
 
-def _csv(request: Request, review: Review) -> Response:
-    """Everything that the filters let through, as it is streamed: in chunks, each only while the session is good."""
-    given = {name: value for name, value in form.given_in(request, review.only_owner is None).items() if name not in form.PAGING}
-    headers = HEADERS | {"Content-Disposition": f'attachment; filename="{review.path[1:]}.csv"'}
-    media_type = "text/csv; charset=utf-8; header=present"
-    search = replace(_search(review, given, **{"as": "csv"}), limit=CHUNK)
-    if request.method == "HEAD":
-        return Response(None, 200, headers, media_type)
-    return StreamingResponse(_chunks(review, search, review.visit.called.log.find(search)), 200, headers, media_type)
-
-
-def _chunks(review: Review, search: Search, found: list[Entry]) -> Iterator[str]:
-    called, person = review.visit.called, review.visit.person
-    yield audit_csv.header()
-    while found:
-        yield audit_csv.lines(found, called.directory.names(people_in(found)))
-        if len(found) < CHUNK:
-            return
-        # Cutting the answer off in the middle is what tells the reader that it is not whole.
-        with refusals_logged(called, token_of(review.visit.session), review.by):
-            called.log.scope_of(person.organisation.slug, f"session:{review.visit.session.id}")
-        found = called.log.find(replace(search, before=found[-1].id))
+def _file(request: Request, review: Review, kind: str) -> Response:
+    """Everything that the filters let through, as it is streamed."""
+    given = {name: value for name, value in form.given_in(request, review.only_owner is None, "names").items() if name not in form.PAGING}
+    ocsf = names_in(given)
+    search = searched(review, given, **{"as": kind})
+    named = f"{review.path[1:]}{'-ocsf' if ocsf else ''}.{kind}"
+    taking = Taking(review.visit.called, token_of(review.visit.session), review.by, search, kind, ocsf, given)
+    return taking.answer(HEADERS | {"Content-Disposition": f'attachment; filename="{named}"'}, request.method == "HEAD")
 
 
 def pages() -> Pages:
     routes = Pages()
     routes.get("/audit", whole_log)
     routes.get("/audit.csv", whole_csv)
+    routes.get("/audit.ndjson", whole_ndjson)
     routes.get("/audit/access/{event}", access)
     routes.get("/owner", own_log)
     routes.get("/owner.csv", own_csv)
+    routes.get("/owner.ndjson", own_ndjson)
     return routes

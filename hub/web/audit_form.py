@@ -18,22 +18,24 @@ PAGING = ("before", "after")
 PARAMETERS = (*(name for name in FILTERS if name != "datetime"), "since", "until", "seen_in", *PAGING)
 LABELS = {
     "organisation": "Organisation", "person": "Person", "client": "Client", "session": "Session", "owner": "Whose data",
-    "type": "What happened", "decision": "Decision", "mou": "Agreement", "purpose": "Purpose", "case": "Case", "dataset": "Collection",
-    "record": "Record", "seen_in": "Records of the access", "since": "From", "until": "Until", "bbox": "Area",
-    "placeless": "Accesses without an area",
+    "type": "What happened", "decision": "Decision", "mou": "Agreement", "grant": "Grant", "purpose": "Purpose", "case": "Case",
+    "dataset": "Collection", "record": "Record", "seen_in": "Records of the access", "since": "From", "until": "Until", "bbox": "Area",
+    "polygon": "Corners of an area", "placeless": "Accesses without an area", "others": "By others than the owner",
 }  # fmt: skip
+LOOKS, LOOKS_WORDS = "query,export,match", "Any look at records"
 HEADINGS = ("When (UTC)", "Who", "What", "Purpose", "Under", "Whose data", "Decision")
 # Below these the form has its less common fields, folded away unless one is in use.
-RARE = ("client", "session", "purpose", "case", "dataset", "bbox", "placeless")
+RARE = ("client", "session", "purpose", "case", "grant", "dataset", "bbox", "polygon", "placeless", "others")
 
 
-def given_in(request: Request, whole: bool) -> dict[str, str]:
-    """What the form asks; a form also sends the fields that were left empty. `whole`: one may ask about any owner.
+def given_in(request: Request, whole: bool, *more: str) -> dict[str, str]:
+    """What the form asks; a form also sends the fields that were left empty. `whole`: one may ask about any owner; `more`: further
+    parameters.
 
     Raises:
         InvalidRequest: a parameter that the form hasn't, or one that came twice.
     """
-    there = [name for name in PARAMETERS if whole or name != "owner"]
+    there = [*(name for name in PARAMETERS if whole or name != "owner"), *more]
     return {name: value.strip() for name, value in only(request, there).items() if value.strip()}
 
 
@@ -81,16 +83,24 @@ def links(path: str, given: Mapping[str, str], found: Found) -> dict[str, str | 
 
 def chips(path: str, given: Mapping[str, str], people: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """The filters in use: heading, value, and where to go without it."""
-    words = {**people, **KINDS, **DECISIONS}
+    words = {**people, **KINDS, **DECISIONS, LOOKS: LOOKS_WORDS, "true": "yes"}
     return [
         (
             LABELS[name],
-            words.get(value, value) if name in ("person", "type", "decision") else value,
+            words.get(value, value) if name in ("person", "type", "decision", "placeless", "others") else value,
             f"{path}?{query({n: v for n, v in given.items() if n != name})}",
         )
         for name, value in given.items()
         if name in LABELS
     ]
+
+
+def kinds(given: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The kinds of event that the form offers, in words; also one that it doesn't have, where that is asked for."""
+    found = {LOOKS: LOOKS_WORDS} | KINDS
+    if "type" in given:
+        found.setdefault(given["type"], given["type"].replace(",", ", "))
+    return list(found.items())
 
 
 def people(visit: Visit, whole: bool, given: Mapping[str, str], rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -119,5 +129,6 @@ def offers(visit: Visit, whole: bool, given: Mapping[str, str], rows: Sequence[R
     return {
         "organisations": sorted(found.items(), key=lambda pair: pair[1].casefold()),
         "mous": [a.mou.mou for a in agreements],
+        "grants": [f"{a.mou.mou}/{grant.id}" for a in agreements for grant in a.mou.grants],
         "purposes": sorted({purpose for a in agreements for grant in a.mou.grants for purpose in grant.purposes}),
     }

@@ -1,6 +1,6 @@
 """Leaves of the log in words: what happened, who did it, and what each member of a leaf says."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,10 +33,20 @@ KINDS = {
     "mou-loaded": "Agreements put in force",
     "party-key": "Keys for signatures",
     "duty": "Duties",
+    "log": "Log and witnesses",
+    "log-expiry": "Old entries removed",
+    "flag": "Flags",
+    "review": "Access reviews",
     "unauthenticated": "Failed sign-ins and tokens",
 }
 DECISIONS = {"permit": "allowed", "refuse": "refused", "absent": "absent or not shared"}
 METHODS = {"passkey": "a passkey", "recovery-code": "a recovery code", "link": "a one-time link", "invitation": "an invitation"}
+READINGS = {
+    "trace": "asked who gets a record",
+    "summary": "counted entries of the log",
+    "csv": "took part of the log away as CSV",
+    "ndjson": "took part of the log away as NDJSON",
+}
 IMPORTS = {"cancelled": "cancelled an import", "report": "read the report of an import", "dry_run": "tried out an import"}
 STEPS: dict[str, tuple[str, dict[str, str]]] = {
     "mou": (
@@ -65,6 +75,29 @@ STEPS: dict[str, tuple[str, dict[str, str]]] = {
             "destruction attested": "attested that what was given is destroyed",
         },
     ),
+    "log": (
+        "changed how the log is watched",
+        {
+            "witness added": "registered a witness of the log",
+            "witness removed": "removed a witness of the log",
+            "resumed": "had the log go on after its database was put back",
+        },
+    ),
+    "flag": (
+        "looked after a flag",
+        {"raised": "raised a flag", "triaged": "said what was made of a flag"},
+    ),
+    "review": (
+        "took a step of an access review",
+        {
+            "set up": "set up an access review",
+            "assigned": "assigned an access review",
+            "ended": "ended an access review",
+            "opened": "opened an access review for a period",
+            "decided": "decided about accesses in a review",
+            "signed": "signed off an access review",
+        },
+    ),
     "party-key": (
         "changed a key for signatures",
         {
@@ -73,6 +106,12 @@ STEPS: dict[str, tuple[str, dict[str, str]]] = {
             "revoked": "revoked a key for signatures",
         },
     ),
+}
+READINGS = {
+    "trace": "asked who gets a record",
+    "csv": "took part of the log away as CSV",
+    "flags": "looked at flags",
+    "review": "looked at access reviews",
 }
 PERSON = {
     "invite": "invited a person",
@@ -134,11 +173,6 @@ def row(entry: Entry, names: Mapping[UUID, Named]) -> Row:
     )
 
 
-def people_in(entries: Iterable[Entry]) -> set[UUID]:
-    """The ids of the people whom entries name as the ones who did it."""
-    return {UUID(person) for e in entries if (person := e.body.get("by", {}).get("person"))}
-
-
 def what(leaf: Leaf) -> str:
     """What was done, or tried, as the rest of a sentence whose subject is who did it."""
     kind, asked = leaf["type"], leaf.get("asked", {})
@@ -198,10 +232,8 @@ def _other(kind: str, asked: Leaf) -> str:
     if kind == "retention":
         months = asked.get("months")
         return f"set the retention of records to {months} months" if months else "took the retention rule of records away"
-    if kind == "audit" and asked.get("as") == "trace":
-        return "asked who gets a record"
     if kind == "audit":
-        return "took part of the log away as CSV" if asked.get("as") == "csv" else "read the log"
+        return READINGS.get(asked.get("as", ""), "read the log")
     words = {"sign-out": "signed out", "token": "got an access token", "mou-loaded": "put an agreement in force"}
     if kind in STEPS:
         many, steps = STEPS[kind]

@@ -10,7 +10,8 @@ FEW_CODES = 3
 
 def home(request: Request) -> Response:
     visit = visit_of(request)
-    id = visit.person.id
+    id, now = visit.person.id, visit.called.clock()
+    runs = visit.called.reviews.runs(visit.person.organisation.slug) if "auditor" in visit.roles else []
     return render(
         request,
         "home.html",
@@ -20,6 +21,8 @@ def home(request: Request) -> Response:
         has_passkey=bool(visit.called.passkeys.of(id)),
         codes_left=visit.called.directory.codes_left(id),
         few_codes=FEW_CODES,
+        to_sign=sorted((r for r in runs if r.assignee == id and r.signed_at is None), key=lambda r: r.due_at),
+        now=now,
     )
 
 

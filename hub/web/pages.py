@@ -6,10 +6,32 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.api import problems
-from hub.web import account, agreements, assets, audit, boundaries, home, join, map, purpose, recover, signin, steps, trace
+from hub.web import (
+    account,
+    agreements,
+    assets,
+    audit,
+    audit_saved,
+    audit_summary,
+    boundaries,
+    flags,
+    home,
+    join,
+    log,
+    map,
+    purpose,
+    recover,
+    reviews,
+    signin,
+    steps,
+    trace,
+)
 from hub.web.shell import error_page
 
-MODULES = (assets, signin, join, recover, account, purpose, home, map, boundaries, steps, agreements, audit, trace)
+MODULES = (
+    *(assets, signin, join, recover, account, purpose, home, map, boundaries, steps, agreements),
+    *(audit, audit_summary, audit_saved, log, trace, flags, reviews),
+)
 
 
 def routers() -> list[APIRouter]:

@@ -4,9 +4,9 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from hub.crypto.keys import Signed
 from hub.crypto.leaf_signer import LeafSigner
 from hub.db import Transaction, transaction
+from hub.leaf_chain import Signed
 
 AT_ONCE: Final = 1_000
 _ADD = """

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from pyroaring import BitMap64
@@ -28,8 +28,7 @@ class Holder:
     case: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """A key that is wanted: of whose record, which revision, which class."""
 
     owner: str

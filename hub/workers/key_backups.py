@@ -10,11 +10,11 @@ import sqlalchemy as sa
 
 from hub.crypto.backup import Backup, Backups
 from hub.crypto.backup_parts import End
-from hub.crypto.keys import Signed
 from hub.crypto.providers import RootKey
 from hub.crypto.restore import AT_ONCE, Restore, Restored, verify
-from hub.db import connect_keyd, passing_faults, read_keyd_secret, transaction
+from hub.db import connect_keyd, passing_faults, read_roles_secret, transaction
 from hub.errors import InvalidRequest, Refused
+from hub.leaf_chain import Signed
 from hub.private_file import growing
 from hub.settings import Settings
 from hub.setup import Addresses, keyd_folder, keyd_socket, open_root_key
@@ -56,7 +56,7 @@ def restore(
         verify(file, former or root)  # before anything is locked or deleted
         file.seek(0)
         engine = sa.create_engine(addresses.keys, poolclass=sa.NullPool, hide_parameters=True)
-        database = connect_keyd(addresses.main, addresses.keys, read_keyd_secret(keyd_folder(settings)), pool_size=1)
+        database = connect_keyd(addresses.main, addresses.keys, read_roles_secret(keyd_folder(settings)), pool_size=1)
         try:
             with passing_faults(), engine.begin() as connection:
                 work = Restore(connection, former or root, root, _gone(database.main, datasets), _continued(database.main))

@@ -5,13 +5,12 @@ Who may connect is decided by the operating system's word for who is at the othe
 
 import os
 import pwd
-import signal
 import socket
 import struct
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +23,7 @@ from hub.crypto.leaf_signer import LeafSigner
 from hub.crypto.messages import Failed, Malformed, Reply
 from hub.crypto.remote import receive
 from hub.datasets import DATASETS
-from hub.db import KeydDatabase, connect_keyd, read_keyd_secret
+from hub.db import KeydDatabase, connect_keyd, read_roles_secret
 from hub.errors import HubError, Refused
 from hub.identity.token_key import read_public
 from hub.identity.tokens import Verifier
@@ -32,8 +31,9 @@ from hub.settings import Settings
 from hub.setup import Addresses, keyd_folder, keyd_socket
 from hub.workers.copying import copy
 from hub.workers.destroying import Destroying
+from hub.workers.ending import utc_now, wait_for_the_end
 from hub.workers.kept import listens
-from hub.workers.lending import Lending
+from hub.workers.lending import Lending, Pace
 from hub.workers.limits import Limits
 from hub.workers.upkeep import fitting_root_key
 
@@ -41,10 +41,6 @@ CHORES_S: Final = 0.2
 MAX_CONNECTIONS: Final = 512
 _PEER = struct.Struct("3i")  # pid, uid, gid
 _log = structlog.get_logger("hub.keyd")
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class KeyServer:
@@ -144,7 +140,10 @@ class Keyd:
                 Limits(settings.matches_per_hour, "ask whether a value occurs {most} times within an hour"),
                 settings.phone_region,
             )
-            self.lending = Lending(self.keyring, self.signer, self.database.main, DATASETS, verifier, self.limits, questions, clock, region)
+            pace = Pace(settings.log_behind_s, settings.witness_quorum, settings.witness_block_s)
+            self.lending = Lending(
+                self.keyring, self.signer, self.database.main, DATASETS, verifier, self.limits, questions, clock, region, pace
+            )
             self._server = KeyServer(keyd_socket(settings), self.lending, _users(settings))
         except BaseException:
             self.database.dispose()
@@ -159,6 +158,7 @@ class Keyd:
     def close(self) -> None:
         self._stopped.set()
         self._server.close()
+        self.lending.close()
         self.database.dispose()
 
     def _chores(self) -> None:
@@ -178,25 +178,15 @@ class Keyd:
 
 def run(settings: Settings, addresses: Addresses, until: Callable[[], object] | None = None) -> None:
     """Serves until SIGTERM or SIGINT, or until `until` returns."""
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
     keyd = Keyd(settings, addresses)
     keyd.start()
     _log.info("key process ready", socket=str(keyd_socket(settings)), libraries=[str(library) for library in known_answers.libraries()])
-    if until is not None:
-        threading.Thread(target=_then, args=(until, ended), daemon=True).start()
-    ended.wait()
+    wait_for_the_end(until)
     keyd.close()
 
 
-def _then(until: Callable[[], object], ended: threading.Event) -> None:
-    until()
-    ended.set()
-
-
 def _database(settings: Settings, addresses: Addresses) -> KeydDatabase:
-    secret = read_keyd_secret(keyd_folder(settings))
+    secret = read_roles_secret(keyd_folder(settings))
     return connect_keyd(addresses.main, addresses.keys, secret, pool_size=settings.pool_size, timeout_s=settings.statement_timeout_s)
 
 

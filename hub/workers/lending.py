@@ -5,7 +5,10 @@ and only once the event's leaves are signed (docs/decisions/0023-key-process.md)
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Engine
@@ -14,6 +17,7 @@ from hub.audit.tree import leaf_hash
 from hub.crypto.keyring import Dek, Keyring
 from hub.crypto.keys import MAC_LABELS, NotCovered, Proof, Sealing
 from hub.crypto.leaf_signer import LeafSigner
+from hub.crypto.literals import Literals as SealedLiterals
 from hub.crypto.messages import (
     Ask,
     Bytes,
@@ -31,16 +35,28 @@ from hub.crypto.messages import (
     Seal,
     Sealed,
     SealNote,
+    Sign,
 )
 from hub.db import Transaction, transaction
-from hub.errors import NotAuthenticated
+from hub.errors import NotAuthenticated, Unavailable
 from hub.identity.tokens import AccessToken, Verifier
 from hub.records import Record
 from hub.workers.covering import Asked, Holder, check, check_tested
 from hub.workers.limits import Limits
 from hub.workers.matching import Matching
 
-_COVERED = "select * from hub.{}_covered(%s::uuid, %s, %s, %s::uuid[], %s::int[], %s::bigint[], %s::uuid[])"
+_COVERED = "select c.*, b.* from hub.{}_covered(%s::uuid, %s, %s, %s::uuid[], %s::int[], %s::bigint[], %s::uuid[]) c, hub.log_behind(%s) b"
+
+READS: Final = 8  # wrapped keys read at once; more wait for each other
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far the log's tree may fall behind, seconds: leaves waiting for it, checkpoints waiting for `quorum` witnesses."""
+
+    behind_s: int = 60
+    quorum: int = 0
+    unwitnessed_s: int = 86_400
 
 
 class Lending:
@@ -59,12 +75,15 @@ class Lending:
         questions: Limits,
         clock: Callable[[], datetime],
         region: str | None = None,
+        pace: Pace = Pace(),
     ) -> None:
         self._keyring, self._signer, self._main, self._verifier, self._clock = keyring, signer, main, verifier, clock
-        self._limits, self._questions = limits, questions
+        self._limits, self._questions, self._pace = limits, questions, pace
         self._datasets = {dataset.number: (name, dataset) for name, dataset in datasets.items()}
         self._matching = {dataset.number: Matching(name, dataset, keyring, main, region) for name, dataset in datasets.items()}
         self._slugs: dict[bytes, str] = {}
+        self._sealed = SealedLiterals(keyring)
+        self._reads = ThreadPoolExecutor(READS, "keyd-reads")
         self._answers: dict[type[Request], Callable[..., Reply]] = {
             Check: self._check,
             Seal: self._seal,
@@ -73,6 +92,7 @@ class Lending:
             Open: self._open,
             Ask: self._ask,
             Confirm: self._confirm,
+            Sign: self._sign,
             SealNote: self._seal_note,
             OpenNote: self._open_note,
         }
@@ -80,6 +100,10 @@ class Lending:
     def answer(self, request: Request) -> Reply:
         """Raises HubError: what is refused, and why."""
         return self._answers[type(request)](request)
+
+    def close(self) -> None:
+        """Waits for nothing: what is being read is given to nobody."""
+        self._reads.shutdown(wait=False, cancel_futures=True)
 
     def _check(self, _request: Check) -> Reply:
         self._keyring.check()
@@ -100,7 +124,12 @@ class Lending:
 
     def _literals(self, request: Literals) -> Reply:
         at = datetime.fromtimestamp(request.at, UTC)
-        return Bytes(list(self._keyring.literals(UUID(bytes=request.event), at, request.text)))
+        return Bytes(list(self._sealed.seal(UUID(bytes=request.event), at, request.text)))
+
+    def _sign(self, request: Sign) -> Reply:
+        """The hashes are what the caller says: who signs what is not in the log has raised an alarm, and learnt nothing."""
+        last = self._signer.sign(UUID(bytes=request.event), request.hashes)[-1]
+        return Lent([], last.n, last.leaf_hash, last.chain, last.key, last.signature)
 
     def _seal_note(self, request: SealNote) -> Reply:
         return Bytes([self._keyring.seal_note(UUID(bytes=request.owner), UUID(bytes=request.note), request.text)])
@@ -151,14 +180,21 @@ class Lending:
         name, dataset = self._dataset(request.dataset)
         token = self._token(Proof(request.token, request.cookie))
         event = UUID(bytes=request.event)
-        client, age_s, leaves = self._look_up(name, event, token, request)
-        asked = [Asked(self._slug_of(w.owner), w.revision_no, w.cls) for w in request.wanted]
-        check(leaves, age_s, name, dataset, _holder(token, client), asked)
-        self._limits.lend(client, len(request.wanted), time.monotonic())
-        last = self._signer.sign(event, [leaf_hash(leaf.encode()) for leaf in leaves])[-1]
         # A page asks for each record once a class, and of few owners; an id takes longer to make than to look up.
         ids = {raw: UUID(bytes=raw) for raw in {raw for w in request.wanted for raw in (w.owner, w.record)}}
-        keys = self._keyring.lend([Dek(ids[w.owner], ids[w.record], w.cls, w.rev) for w in request.wanted])
+        deks = [Dek(ids[w.owner], ids[w.record], w.cls, w.rev) for w in request.wanted]
+        # Read meanwhile, as they are stored: two databases take as long as the slower one. Nothing is unwrapped before the leaf is signed.
+        wrapped = self._reads.submit(self._keyring.wrapped, deks)
+        try:
+            client, age_s, leaves = self._look_up(name, event, token, request)
+            slugs = {owner: self._slug_of(owner) for owner in {w.owner for w in request.wanted}}
+            asked = [Asked(slugs[w.owner], w.revision_no, w.cls) for w in request.wanted]
+            check(leaves, age_s, name, dataset, _holder(token, client), asked)
+            self._limits.lend(client, len(request.wanted), time.monotonic())
+            last = self._signer.sign(event, [leaf_hash(leaf.encode()) for leaf in leaves])[-1]
+            keys = self._keyring.lend(deks, wrapped.result())
+        finally:
+            wrapped.cancel()  # whoever is refused leaves nothing behind that others wait for
         return Lent(keys, last.n, last.leaf_hash, last.chain, last.key, last.signature)
 
     def _token(self, proof: Proof) -> AccessToken | None:
@@ -178,14 +214,27 @@ class Lending:
             _array(owner.hex() for *_, owner in revisions),
         )
         with transaction(self._main) as tx:
-            ((client, active, age_s, leaves, strangers),) = tx.rows(
-                _COVERED.format(name), (str(event), None if token is None else token.client_id, cookie, *columns)
+            ((client, active, age_s, leaves, strangers, behind_s, unwitnessed_s),) = tx.rows(
+                _COVERED.format(name), (str(event), None if token is None else token.client_id, cookie, *columns, self._pace.quorum)
             )
         if not active:
             raise NotAuthenticated("The client has been disabled, or the session has ended.")
         if strangers:
             raise NotCovered("The store holds no such revisions of these owners.")
+        self._check_pace(behind_s, unwitnessed_s)
         return client, 0.0 if age_s is None else age_s, leaves or []
+
+    def _check_pace(self, behind_s: float | None, unwitnessed_s: float | None) -> None:
+        """Nothing is opened while the log is not being made unalterable."""
+        if (behind_s or 0) > self._pace.behind_s:
+            raise Unavailable(
+                f"Leaves of the audit log have been waiting for its tree for over {self._pace.behind_s} s; nothing was opened."
+            )
+        if (unwitnessed_s or 0) > self._pace.unwitnessed_s:
+            raise Unavailable(
+                f"The audit log has lacked the cosignatures of {self._pace.quorum} witnesses for over {self._pace.unwitnessed_s} s; "
+                "nothing was opened."
+            )
 
     def _slug_of(self, owner: bytes) -> str:
         """The organisation whose id in ciphertexts this is; an id is never given anew."""

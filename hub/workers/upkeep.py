@@ -8,12 +8,13 @@ from uuid import UUID
 from sqlalchemy import Engine, text
 
 from hub.crypto.keyring import Dek, Keyring
-from hub.crypto.leaf_signer import NOTHING, LeafSigner, genuine
+from hub.crypto.leaf_signer import LeafSigner
 from hub.crypto.providers import RootKey
 from hub.crypto.rotation import Rotation
 from hub.datasets import DATASETS
-from hub.db import connect_keyd, passing_faults, read_keyd_secret, transaction
+from hub.db import connect_keyd, passing_faults, read_roles_secret, transaction
 from hub.errors import HubError
+from hub.leaf_chain import NOTHING, genuine
 from hub.settings import Settings
 from hub.setup import Addresses, keyd_folder, open_root_key
 
@@ -51,7 +52,7 @@ def held(settings: Settings, addresses: Addresses) -> Iterator[Held]:
         Refused: a key file is missing or can't be opened, or the root key isn't that of the keys.
     """
     root = fitting_root_key(settings, addresses)
-    database = connect_keyd(addresses.main, addresses.keys, read_keyd_secret(keyd_folder(settings)), pool_size=2)
+    database = connect_keyd(addresses.main, addresses.keys, read_roles_secret(keyd_folder(settings)), pool_size=2)
     try:
         keyring = Keyring(root, database.keys)
         keyring.check()
@@ -65,7 +66,7 @@ def fitting_root_key(settings: Settings, addresses: Addresses) -> RootKey:
     """The root key; after a change that was interrupted, the one of the two that fits the keys. Raises Refused as `held` does."""
 
     def fits(root: RootKey) -> None:
-        database = connect_keyd(addresses.main, addresses.keys, read_keyd_secret(keyd_folder(settings)), pool_size=1)
+        database = connect_keyd(addresses.main, addresses.keys, read_roles_secret(keyd_folder(settings)), pool_size=1)
         try:
             Keyring(root, database.keys).check()
         finally:

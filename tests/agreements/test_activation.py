@@ -103,11 +103,11 @@ def test_a_hub_that_serves_finishes_what_was_cut_off(hub: World, version: Callab
             raise error
         activating(hub).resume(hub.clock())
 
-    told: list[str] = []
-    monkeypatch.setattr("hub.app._log", SimpleNamespace(error=lambda _event, error, exc_info: told.append(error)))
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr("hub.app._log", SimpleNamespace(error=lambda _event, **line: told.append(line)))
     with TestClient(application(hub.services, lambda: None, chores)):
         _wait_until(hub, f"select count(*) from hub.mous where id = {number} and state = 'active'")
-    assert told == ["down", "a defect"]
+    assert told == [{"error": "down"}, {"exc_info": True}]  # a defect by kind and place: its text may hold data
     assert categories(hub, "serving") == {"fire"}
 
 

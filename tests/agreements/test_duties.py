@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from hub.agreements import recalls
-from hub.audit.log import Log, append
+from hub.audit.log import Log, send
 from hub.errors import Unavailable
 from hub.sharing import disclosure
 from tests.agreements.duties import FIRST, agreed, delivered, item, notices, published
@@ -76,10 +76,10 @@ def test_what_is_not_logged_is_not_delivered(world: World, parties: tuple[Party,
     _, record = published(world)
 
     def failing(tx: Any, *arguments: Any, **named: Any) -> Any:
-        append(tx, *arguments, **(named | {"then": ""}))
+        send(tx, *arguments, **(named | {"then": ""}))
         raise RuntimeError("the log breaks")
 
-    monkeypatch.setattr(disclosure, "append", failing)
+    monkeypatch.setattr(disclosure, "send", failing)
     assert item(world, record).status_code == 500
     monkeypatch.undo()
     assert parties[1].call("GET", f"/collections/incidents/items/{record}/deliveries").json()["deliveries"] == []

@@ -111,10 +111,27 @@ SENSE = {
     "person": st.uuids().map(str),
     "decision": st.sampled_from(["permit", "refuse", "absent"]),
     "placeless": st.sampled_from(["true", "false"]),
+    "others": st.sampled_from(["true", "false"]),
+    "grant": words,
+    "polygon": st.lists(st.tuples(longitude, latitude), min_size=3, max_size=5).map(lambda c: ",".join(f"{x},{y}" for x, y in c)),
     "record": words,
 }
 NAMES = ["bbox", "datetime", "limit", "cursor", "category", "severity", "external_id", "handling", "f", "", "\0"]
-AUDIT_NAMES = ["datetime", "organisation", "owner", "type", "person", "decision", "bbox", "placeless", "record", "before", "limit", "", "f"]
+AUDIT_NAMES = [
+    "datetime",
+    "organisation",
+    "owner",
+    "type",
+    "person",
+    "decision",
+    "bbox",
+    "polygon",
+    "placeless",
+    "others",
+    "grant",
+    "record",
+]
+AUDIT_NAMES += ["before", "limit", "", "f"]
 
 
 def queries(names: list[str]) -> st.SearchStrategy[list[tuple[str, str]]]:

@@ -18,6 +18,7 @@ from tests.api.asking import ITEMS, MAP, bearer, nothing_stored, problem, send
 from tests.world import ASSERTION_TYPE, BASE, World, feature
 
 PROTECTED = [("GET", ITEMS), ("HEAD", ITEMS), ("POST", ITEMS), ("GET", f"{ITEMS}/7"), ("GET", "/audit/events")]
+PROTECTED += [("GET", "/audit/events/summary"), ("GET", "/audit/events.csv"), ("HEAD", "/audit/events.ndjson")]
 PROTECTED += [("GET", MAP), ("HEAD", MAP), ("GET", f"{ITEMS}/7/explain"), ("HEAD", f"{ITEMS}/7/explain")]
 
 
@@ -211,6 +212,8 @@ def test_where_the_log_cannot_be_written_there_is_no_token_and_no_data(partners:
             partners.http.get(f"{ITEMS}/7/explain", headers=headers),
             partners.http.get(MAP, headers=headers),
             partners.http.get("/audit/events", headers=bearer_made_before(partners)),
+            partners.http.get("/audit/events/summary", headers=bearer_made_before(partners)),
+            partners.http.get("/audit/events.csv", headers=bearer_made_before(partners)),
             partners.http.get(ITEMS, headers=partners.bearer("police")),  # a refusal that can't be recorded is not told either
         ]
         for answer in refused:

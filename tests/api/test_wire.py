@@ -88,7 +88,7 @@ def test_what_is_no_http_gets_no_answer_but_a_refusal(port: int, sent: bytes) ->
 def test_an_answer_names_no_server_and_no_version(partners: World, port: int) -> None:
     status, got, _ = exchange(port, request("GET", ITEMS, partners.bearer("health", "research")))
     assert status == 200
-    assert got.keys() == {"cache-control", "content-length", "content-type", "date"}
+    assert got.keys() == {"audit-receipt", "cache-control", "content-length", "content-type", "date"}
 
 
 def test_head_has_the_length_and_no_body(partners: World, port: int) -> None:

@@ -1,6 +1,7 @@
 """Searches of the log find exactly what a look at every leaf finds, whichever way they take, and in bounded steps."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -8,13 +9,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import shapely
 import sqlalchemy as sa
 
 from hub.audit import log as log_module
 from hub.audit import search as search_module
-from hub.audit.leaf import By, Event, Share, leaves
+from hub.audit.leaf import By, Event, Share, leaves, revisions_in
 from hub.audit.log import Entry, Log, Search
-from hub.geo import Box
+from hub.geo import Box, Point
 from tests.world import World
 
 BEGAN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -23,12 +25,14 @@ CITIES = {"north": (-79.4, 43.6), "south": (-1.6, 53.7), "dateline": (179.9, -17
 PEOPLE = [UUID(int=n + 1) for n in range(3)]
 MEMBERS = {
     "organisation": ["one", "two", "gone", "none"],
-    "owner": ["police", "ambulance", "none"],
-    "type": ["query", "export", "token"],
+    "owner": ["police", "ambulance", "one", "none"],
+    "type": ["query", "export", "token", "export,token", "token,none"],
     "person": PEOPLE,
     "client": ["one-client", "none"],
     "session": ["s1", "s7"],
     "mou": ["MOU-1", "MOU-2", "none"],
+    "grant": ["MOU-1/a", "MOU-2/b", "a", "MOU-1/"],
+    "others": [True],
     "purpose": ["research", "safety"],
     "case": ["C-1", "C-2"],
     "decision": ["permit", "refuse", "absent"],
@@ -42,7 +46,7 @@ def leaf(random: Random, n: int) -> tuple[str, str, datetime, str | None, Any]:
     person = random.choice([*PEOPLE, None])
     organisation = "gone" if early else random.choice(["one", "one", "one", "two"])
     by = By(organisation, None if person else f"{organisation}-client", f"s{n // 40}", None, str(person) if person else None)
-    kind, owner = random.choice(["query"] * 5 + ["export", "token"]), random.choice(["police", "police", "ambulance"])
+    kind, owner = random.choice(["query"] * 5 + ["export", "token"]), random.choice(["police", "police", "ambulance", "one"])
     extent = None
     if kind != "token" and random.random() < 0.7:
         lon, lat = CITIES[random.choice(list(CITIES))] if not early else CITIES["north"]
@@ -55,7 +59,7 @@ def leaf(random: Random, n: int) -> tuple[str, str, datetime, str | None, Any]:
     if kind == "token" or decision != "permit":
         share = Share()
     else:
-        under = [{"mou": f"MOU-{m}"} for m in random.choice([(1,), (2,), (1, 2)])]
+        under = [{"mou": f"MOU-{m}", "grants": random.choice([["a"], ["a", "b"]])} for m in random.choice([(1,), (2,), (1, 2)])]
         share = Share(owner, under, sorted(random.sample(range(n + 1), min(n + 1, 5))))
     (made,) = leaves(event, [share], bytes(16))
     return kind, made.text, at, share.owner, extent
@@ -71,12 +75,13 @@ class Scene:
         with world.superuser() as connection:
             connection.execute(
                 sa.text(
-                    "insert into hub.audit_leaves (event, part, type, at, owner, extent, leaf, leaf_hash, terms)"
-                    " values (gen_random_uuid(), 1, :type, :at, :owner, ST_MakeEnvelope(:w, :s, :e, :n, 4326), :leaf, '', "
+                    "insert into hub.audit_leaves (event, part, type, at, organisation, owner, extent, leaf, leaf_hash, terms)"
+                    " values (gen_random_uuid(), 1, :type, :at, :by, :owner, ST_MakeEnvelope(:w, :s, :e, :n, 4326), :leaf, '', "
                     " hub.leaf_terms(cast(:leaf as jsonb)))"
                 ),
                 [
-                    {"type": kind, "leaf": text, "at": at, "owner": owner} | dict(zip("wsen", extent or [None] * 4, strict=True))
+                    {"type": kind, "leaf": text, "at": at, "owner": owner, "by": json.loads(text)["by"]["organisation"]}
+                    | dict(zip("wsen", extent or [None] * 4, strict=True))
                     for kind, text, at, owner, extent in made
                 ],
             )
@@ -93,18 +98,22 @@ class Scene:
         at = datetime.fromisoformat(body["at"])
         extent = self.extents[body["event"]]
         named = {
-            **{name: body.get(name) for name in ("owner", "type", "purpose", "case", "decision", "dataset")},
+            **{name: body.get(name) for name in ("owner", "purpose", "case", "decision", "dataset")},
             **{name: by.get(name) for name in ("organisation", "client", "session")},
             "person": UUID(by["person"]) if "person" in by else None,
         }
         return (
             all(getattr(search, name) in (None, value) for name, value in named.items())
+            and (search.type is None or body["type"] in search.type.split(","))
+            and (search.grant is None or search.grant in [f"{u['mou']}/{g}" for u in body.get("under", ()) for g in u["grants"]])
+            and (not search.others or ("owner" in body and body["owner"] != by["organisation"]))
             and (search.mou is None or search.mou in [u["mou"] for u in body.get("under", ())])
             and (search.since is None or at >= search.since)
             and (search.until is None or at <= search.until)
             and (search.before is None or entry.id < search.before)
             and (search.after is None or entry.id > search.after)
             and (search.box is None or (search.placeless if extent is None else touches(search.box, extent)))
+            and (search.polygon is None or (search.placeless if extent is None else crosses(search.polygon, extent)))
             and (search.revisions is None or shows(body, search.revisions))
         )
 
@@ -114,8 +123,12 @@ def touches(box: Box, extent: tuple[float, ...]) -> bool:
     return any(h.west <= east and west <= h.east and h.south <= north and south <= h.north for h in box.halves())
 
 
+def crosses(polygon: tuple[Point, ...], extent: tuple[float, ...]) -> bool:
+    return bool(shapely.Polygon(polygon).intersects(shapely.box(*extent)))
+
+
 def shows(body: dict[str, Any], revisions: frozenset[int]) -> bool:
-    return not revisions.isdisjoint(log_module.revisions_in(body["shown"]["revisions"])) if "shown" in body else False
+    return not revisions.isdisjoint(revisions_in(body["shown"]["revisions"])) if "shown" in body else False
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +143,6 @@ def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
         monkeypatch.setattr(search_module, "STRIDE", 25)
         monkeypatch.setattr(search_module, "MANY", 12)
         monkeypatch.setattr(search_module, "SAMPLE", 200)
-        monkeypatch.setattr(log_module, "SCANNED", 7)
         monkeypatch.setattr(search_module, "SCANNED", 7)
     return str(request.param)
 
@@ -141,6 +153,12 @@ def box(random: Random) -> Box:
     if random.random() < 0.2:
         return Box(170.0, -20.0, -170.0, 80.0)
     return Box(west, south, west + random.choice([0.001, 0.06]), south + random.choice([0.001, 0.06]))
+
+
+def triangle(random: Random) -> tuple[Point, ...]:
+    """Slim enough to miss areas that its box touches."""
+    lon, lat = CITIES[random.choice(list(CITIES))]
+    return Point(lon, lat), Point(min(lon + 0.11, 180.0), lat + 0.1), Point(lon + 0.01, lat + 0.03)
 
 
 def searches(random: Random) -> Iterator[dict[str, Any]]:
@@ -154,6 +172,8 @@ def searches(random: Random) -> Iterator[dict[str, Any]]:
         if random.random() < 0.3:
             found["box"] = box(random)
             found["placeless"] = random.random() < 0.3
+        if random.random() < 0.2:
+            found["polygon"] = triangle(random)
         if random.random() < 0.2:
             found["revisions"] = frozenset(random.sample(range(COUNT), random.choice([1, 3])))
         yield found
@@ -208,6 +228,42 @@ def test_counts_are_right_or_not_given(scene: Scene) -> None:
         assert scene.log.count(Search(**given), 1_000, 10.0) == whole
         assert scene.log.count(Search(**given), 3, 10.0) == min(whole, 3)
         assert scene.log.count(Search(**given), 1_000, 0.0) in (None, whole)
+
+
+@pytest.mark.usefixtures("steps")
+def test_a_search_counted_by_words_is_what_a_look_at_every_leaf_counts(scene: Scene) -> None:
+    drawn, random = searches(Random(7)), Random(8)
+    for given in [{}, {"others": True, "owner": "police"}, *(next(drawn) for _ in range(40))]:
+        wanted = scene.matching(Search(**given))
+        found = scene.log.summary(Search(**given), 60.0)
+        assert (found.entries, found.complete, found.back_to) == (len(wanted), True, None), given
+        for name in ("organisation", "purpose", "type", "decision", "grant"):
+            values = Counter(value for e in wanted for value in said(e, name))
+            assert {g.value: g.entries for g in found.groups[name]} == values
+            assert [g.entries for g in found.groups[name]] == sorted(values.values(), reverse=True)
+        for group in random.sample(found.groups["organisation"], len(found.groups["organisation"])):
+            times = [datetime.fromisoformat(e.body["at"]) for e in wanted if e.body["by"]["organisation"] == group.value]
+            assert (group.first, group.last) == (min(times), max(times))
+
+
+def said(entry: Entry, name: str) -> list[str]:
+    if name == "grant":
+        return [f"{u['mou']}/{g}" for u in entry.body.get("under", ()) for g in u["grants"]]
+    value = entry.body["by"].get(name) if name == "organisation" else entry.body.get(name)
+    return [value] if value else []
+
+
+def test_a_count_that_takes_too_long_says_how_far_back_it_goes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "STRIDE", 25)
+    monkeypatch.setattr(search_module, "MANY", 12)
+    monkeypatch.setattr(log_module, "AT_ONCE", 10)
+    whole = scene.log.summary(Search(decision="permit"), 60.0)
+    part = scene.log.summary(Search(decision="permit"), 0.0)
+    assert whole.complete
+    assert not part.complete
+    assert part.back_to is not None
+    assert 0 < part.entries < whole.entries
+    assert sum(g.entries for g in part.groups["decision"]) == part.entries
 
 
 def test_who_saw_a_record_ends_with_the_leaf_that_published_it(world: World, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

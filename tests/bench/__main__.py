@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import audit, crypto, maps, policy, publish, query, setting, signin
+from tests.bench import audit, chain, crypto, maps, policy, publish, query, setting, signin
 
 PARTS = {
     "publish": publish.run,
@@ -18,6 +18,7 @@ PARTS = {
     "policy": policy.run,
     "crypto": crypto.run,
     "audit": audit.run,
+    "chain": chain.run,
     "signin": signin.run,
     "maps": maps.run,
 }

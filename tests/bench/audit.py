@@ -20,10 +20,10 @@ import psycopg2
 import sqlalchemy as sa
 
 from hub.api.services import SESSION_COOKIE
-from hub.app import assemble, open_database
+from hub.app import assemble
 from hub.identity import organisations, people
 from hub.settings import Settings
-from hub.setup import Addresses
+from hub.setup import Addresses, open_database
 from tests.bench import leaves
 from tests.bench import setting as bench
 from tests.bench.leaves import GONE, PARTNERS, PEOPLE, mou

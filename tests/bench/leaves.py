@@ -5,6 +5,8 @@ of the extents city-wide; PostgreSQL multiplies them, each with its own event, t
 """
 
 import io
+import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +16,9 @@ from uuid import UUID
 
 import psycopg2
 
-from hub.audit.leaf import By, Event, Share, leaves
+from hub.audit.leaf import By, Event, Share, leaves, revisions_in
 
-VERSION = 1  # raise it when what this file makes changes
+VERSION = 3  # raise it when what this file makes changes
 LEAVES, TEMPLATES, DAYS = 1_000_000, 20_000, 730
 PARTNERS = [f"partner-{n:02d}" for n in range(20)]
 GONE = "partner-19"  # took part in the first fifth of the time, and much
@@ -114,6 +116,14 @@ def _revisions(random: Random, count: int) -> list[int]:
     return sorted({first + random.randrange(60_000) for _ in range(count)})
 
 
+def most_shown(owner: str, count: int) -> list[int]:
+    """The revisions of an owner that most of the leaves show which `fill` multiplies."""
+    reads = (t for t in templates(Random(4)) if t.owner == owner and t.type in ("query", "export") and not t.early)
+    shown = (json.loads(t.text)["shown"] for t in reads)
+    times = Counter(number for told in shown for number in revisions_in(told["revisions"]))
+    return [number for number, _ in times.most_common(count)]
+
+
 def _made(event: Event, share: Share, extent: Sequence[float] | None = None) -> Template:
     (leaf,) = leaves(event, [share], bytes(16))
     organisation = event.by.organisation or ""
@@ -129,13 +139,25 @@ from (
                  '2000-01-01T00:00:00.000Z', to_char(s.at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) as leaf,
          t.terms || ('session:' || s.session) as terms
   from (
-    select n, md5('event' || n)::uuid as event, md5('session' || n / 25)::uuid::text as session,
-           date_trunc('milliseconds', %(until)s - (%(rows)s - n) * (%(days)s * interval '1 day' / %(rows)s)) as at,
+    select n, md5('session' || n / 25)::uuid::text as session, at,
+           overlay(overlay(lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || substr(md5('event' || n), 13)
+                           placing '7' from 13) placing '8' from 17)::uuid as event,
            case when n < %(rows)s / 5 and n %% 2 = 0
                 then %(late)s + n * 7919::bigint %% %(early)s else n * 7919::bigint %% %(late)s end as pick
-    from generate_series(1, %(rows)s) n) s
+    from (select n, date_trunc('milliseconds', %(until)s - (%(rows)s - n) * (%(days)s * interval '1 day' / %(rows)s)) as at
+          from generate_series(1, %(rows)s) n) g) s
   join pg_temp.templates t on t.id = s.pick
   order by s.n) m"""
+
+_MONTHS = """
+do $$ declare m date := date_trunc('month', (%s::timestamptz - %s * interval '1 day') at time zone 'UTC')::date;
+begin
+  while m < date_trunc('month', now() at time zone 'UTC') loop
+    execute format('create table if not exists hub.%%I partition of hub.audit_leaves for values from (%%L) to (%%L)',
+                   'audit_leaves_' || to_char(m, 'YYYY_MM'), hub.first_event(m), hub.first_event((m + interval '1 month')::date));
+    m := (m + interval '1 month')::date;
+  end loop;
+end $$"""
 
 
 def fill(dsn: str, rows: int = LEAVES, until: datetime | None = None) -> None:
@@ -162,9 +184,10 @@ def fill(dsn: str, rows: int = LEAVES, until: datetime | None = None) -> None:
             cursor.execute(f"drop index hub.{name}")
         late = sum(not t.early for t in made)
         values = {"rows": rows, "days": DAYS, "until": until or datetime.now(UTC), "late": late, "early": len(made) - late}
+        cursor.execute(_MONTHS, (values["until"], DAYS))
         cursor.execute(_MULTIPLY, values)
         for _, definition in indexes:
-            cursor.execute(definition)
+            cursor.execute(definition.replace(" ON ONLY ", " ON "))  # of the log, and so of each month
         connection.commit()
         connection.autocommit = True
         cursor.execute("vacuum (analyze, freeze) hub.audit_leaves")

@@ -17,14 +17,13 @@ import sqlalchemy as sa
 from hub.agreements.lifecycle import Lifecycle
 from hub.agreements.party_keys import PartyKeys
 from hub.agreements.store import Actor
-from hub.app import open_database
 from hub.audit.leaf import By
 from hub.datasets import DATASETS
 from hub.datasets.incidents import Category, Incident
 from hub.db import Transaction, read_secrets
 from hub.geo import Box
 from hub.settings import Settings
-from hub.setup import Addresses
+from hub.setup import Addresses, open_database
 from hub.sharing.context import Admission, Reach, seal
 from hub.sharing.live import LiveGrant, Policies
 from hub.sharing.paths import Query, areas_of

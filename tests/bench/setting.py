@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,7 @@ from shapely import wkb
 from hub import localdb
 from hub.agreements.lifecycle import Lifecycle
 from hub.agreements.party_keys import PartyKeys
-from hub.app import assemble, open_database
+from hub.app import assemble
 from hub.audit.leaf import By
 from hub.datasets import DATASETS
 from hub.datasets.incidents import Category, Incident, Status
@@ -32,7 +32,7 @@ from hub.db import secret_file
 from hub.geo import Point, cell
 from hub.identity import clients, new_key, organisations
 from hub.settings import Settings
-from hub.setup import Addresses, prepare
+from hub.setup import Addresses, open_database, prepare
 from hub.sharing.publish import Publisher
 from tests.signing import Clock, Signing
 from tests.world import keyd
@@ -83,9 +83,9 @@ def ready(say: object = print) -> Setting:
     return setting
 
 
-def hubs(setting: Setting) -> None:
+def hubs(setting: Setting, sizes: Sequence[int] = (TENTH, MILLION)) -> None:
     """The hubs that are read from, made where they are missing (minutes)."""
-    for rows in (TENTH, MILLION):
+    for rows in sizes:
         _hub(setting, rows)
 
 
@@ -95,10 +95,11 @@ def fresh_hub(setting: Setting, name: str) -> tuple[Addresses, Settings]:
     addresses = Addresses(*(sa.make_url(setting.cluster.url(f"{name}{part}")) for part in ("", "_keys")))
     settings = Settings(state_dir=setting.state / name, pool_size=4, log_level="warning")
     # Roles belong to the whole server: all hubs must know the same passwords.
-    for name in ("roles.key", "keyd/roles.key"):
+    for name in ("roles.key", "keyd/roles.key", "log/roles.key"):
         secret_file(setting.state / name)
         (settings.state_dir / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(setting.state / name, settings.state_dir / name)
+    (settings.state_dir / "log" / "signed.json").unlink(missing_ok=True)  # what was signed of a database that is gone
     prepare(settings, addresses)
     database = open_database(settings, addresses)
     try:

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from hub import demo
+from hub.demo import running
 from hub.errors import Refused
 
 
@@ -14,5 +14,5 @@ def test_a_port_that_is_taken_is_refused_with_a_way_out() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(Refused, match=rf"Port {port} of 127.0.0.1 is taken; .* `hub demo --port {port + 1}`"):
-            demo._refuse_taken(port)
-    demo._refuse_taken(port)  # control: it was the listener
+            running._refuse_taken(port)
+    running._refuse_taken(port)  # control: it was the listener

@@ -1,21 +1,27 @@
-"""Kill -9 of the server, of the key process and of PostgreSQL, at random moments, while partners publish and read."""
+"""Kill -9 of the server, of the key process, of the sequencer and of PostgreSQL, at random moments and at named points; connections cut; a
+full disk: while partners publish and read.
+"""
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hub import localdb
+from hub.audit.sequence import Memory, Sequencer
 from hub.db import Transaction
 from hub.sharing.disclosure import Disclosure, Writer
 from tests.faults.ledger_check import faults
 from tests.faults.load import Ledger, Load
-from tests.faults.stand import Stand, stand, wait_until
+from tests.faults.stand import Stand, small_disk, stand, wait_until
+from tests.faults.tree_check import tree_faults
 
 CHECK_EVERY = 40
 
@@ -63,12 +69,70 @@ def alive(pid: int) -> bool:
 
 def kill_backend(where: Stand, chance: random.Random) -> None:
     """One that serves the hub; PostgreSQL then ends all others and recovers by itself."""
-    serving = [pid for pid, title in children(_postmaster(where)) if "hub_" in title]
-    os.kill(chance.choice(serving), signal.SIGKILL)
+    serving: list[int] = []
+
+    def serves() -> list[int]:
+        serving[:] = [pid for pid, title in children(_postmaster(where)) if "hub_" in title]
+        return serving
+
+    wait_until(serves, "PostgreSQL serves the hub")  # none may be left of those that were there before connections were cut
+    with suppress(ProcessLookupError):  # it ended meanwhile
+        os.kill(chance.choice(serving), signal.SIGKILL)
 
 
 def stop_immediately(where: Stand, _chance: random.Random) -> None:
     localdb.stop(where.main, "immediate")
+
+
+def kill_sequencer(where: Stand, _chance: random.Random) -> None:
+    where.sequencer.kill()
+
+
+POINTS = {
+    "nothing taken": (Sequencer, "_state", 0),
+    "taken, nothing noted": (Memory, "keep", 2),
+    "noted, not stored": (Sequencer, "_store", 0),
+    "stored, not noted": (Memory, "keep", 1),
+}
+
+
+def die_at(point: str) -> None:
+    """Run in a sequencer before it starts: it kills itself when it comes to this point."""
+    kind, name, places = POINTS[point]
+
+    method = getattr(kind, name)
+
+    def dies(self: Any, *more: Any, **named: Any) -> Any:
+        if places in (0, len(more)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return method(self, *more, **named)
+
+    setattr(kind, name, dies)
+
+
+def strike_sequencer(where: Stand, chance: random.Random) -> None:
+    """It dies at one of its named points, with leaves in its hands."""
+    where.sequencer.kill()
+    where.sequencer.sabotage = partial(die_at, chance.choice(list(POINTS)))
+    where.sequencer.start()
+    wait_until(lambda: not where.sequencer.alive, "the sequencer comes to its point")
+    where.sequencer.sabotage = None
+    where.sequencer.kill()
+
+
+def cut_connections(where: Stand, _chance: random.Random) -> None:
+    """As when the network goes: every connection of the hub's processes to PostgreSQL at once."""
+    where.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename like 'hub_%'")
+
+
+def fill_disk(where: Stand, chance: random.Random) -> None:
+    """No room for a while; PostgreSQL may end by itself. For a stand on a small disk."""
+    ballast = where.main.home / "socket" / "ballast"
+    # What PostgreSQL writes meanwhile may be what filled the disk: as well.
+    with ballast.open("wb") as file, suppress(OSError):
+        os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(where.main.home).free - (1 << 20)))
+    time.sleep(chance.uniform(0.2, 1.5))
+    ballast.unlink()
 
 
 def kill_both(where: Stand, chance: random.Random) -> None:
@@ -77,7 +141,10 @@ def kill_both(where: Stand, chance: random.Random) -> None:
     second(where, chance)
 
 
-KILLS = (kill_server, kill_keyd, kill_postmaster, kill_backend, stop_immediately, kill_both)
+KILLS = (
+    *(kill_server, kill_keyd, kill_sequencer, strike_sequencer, kill_postmaster, kill_backend),
+    *(stop_immediately, cut_connections, kill_both),
+)
 Kill = Callable[[Stand, random.Random], None]
 
 
@@ -112,9 +179,12 @@ def leave_out_leaves() -> None:
     """The fault of the other control: a hub that leaves out of the log a page in ten of those that need no key: for others it gets none."""
     log = Writer.log
 
-    def careless(self: Writer, tx: Transaction, disclosure: Disclosure, *more: Any) -> None:
+    def careless(self: Writer, tx: Transaction, disclosure: Disclosure, *more: Any) -> list[bytes]:
         bare = disclosure.event.by.organisation == "housing"  # which sees nothing sealed
-        tx.rows("commit") if bare and random.random() < 0.2 else log(self, tx, disclosure, *more)
+        if not bare or random.random() >= 0.2:
+            return log(self, tx, disclosure, *more)
+        tx.rows("commit")
+        return [os.urandom(32)]
 
     Writer.log = careless  # type: ignore[method-assign]
 
@@ -137,19 +207,29 @@ def lose(where: Stand, ledger: Ledger, seed: int, most: int = 12) -> list[str]:
 
 
 def soak(seed: int, count: int) -> dict[str, object]:
-    """The long run: `count` kills, everything checked every 40, then the control. `faults` must be empty, `control_lost` not."""
+    """The long run: `count` kills, everything checked every 40, a tenth as many with a full disk, then the control. `faults` must be empty,
+    `control_lost` not.
+    """
     began, ledger, kills, found = time.monotonic(), Ledger(), Counter[str](), list[str]()
     with stand("soak") as where:
         for n in range(0, count, CHECK_EVERY):
             kills += kill_often(where, ledger, seed + n, min(CHECK_EVERY, count - n))
-            if found := faults(where, ledger):
+            found = [*faults(where, ledger), *tree_faults(where)]
+            print(f"  {kills.total():,} kills, {len(ledger.receipts):,} receipts, faults: {found[:3]}", flush=True)
+            if found:
+                break
+    full = Ledger()
+    with stand("soak-full", disk=small_disk) as where:
+        for n in range(0, count // 10, 10):
+            kills += kill_often(where, full, seed + n, 10, (fill_disk,))
+            if found := found or [*faults(where, full), *tree_faults(where)]:
                 break
     with stand("soak-control") as where:
         lost = lose(where, Ledger(), seed)
     return {
         "kills": dict(kills),
-        "acknowledged": len(ledger.receipts),
-        "disclosed": sum(ledger.seen.values()),
+        "acknowledged": len(ledger.receipts) + len(full.receipts),
+        "disclosed": sum(ledger.seen.values()) + sum(full.seen.values()),
         "statuses": dict(ledger.statuses),
         "faults": found[:20],
         "control_lost": len(lost),

@@ -16,7 +16,7 @@ from pyroaring import BitMap64
 from hub.crypto.keyring import Keyring
 from hub.crypto.keys import Opening, Shredded
 from hub.datasets.incidents import Incident
-from hub.db import connect_keyd, read_keyd_secret
+from hub.db import connect_keyd, read_roles_secret
 from hub.errors import Tampered
 from hub.geo import Point, snap
 from hub.setup import keyd_folder, open_root_key
@@ -124,7 +124,7 @@ def _history(rows: dict[int, Stored]) -> Iterator[str]:
 
 def _contents(stand: Stand, rows: dict[int, Stored]) -> Iterator[str]:
     """Every ciphertext opens, and says what the clear columns beside it say."""
-    database = connect_keyd(stand.addresses.main, stand.addresses.keys, read_keyd_secret(keyd_folder(stand.settings)))
+    database = connect_keyd(stand.addresses.main, stand.addresses.keys, read_roles_secret(keyd_folder(stand.settings)))
     try:
         keyring = Keyring(open_root_key(stand.settings), database.keys)
         every = list(rows.values())

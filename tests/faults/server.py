@@ -16,13 +16,13 @@ from hub.app import create
 from hub.logs import configure
 from hub.settings import Settings
 from hub.setup import Addresses, keyd_socket
-from hub.workers import keyd
+from hub.workers import keyd, sequencing
 from hub.workers.kept import listens
 
 PATIENCE_S = 30
 # A server that has imported everything and waits to be forked: a kill costs a tenth of a second instead of two.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["hub.app", "hub.workers.keyd", "tests.faults.server"])
+_processes.set_forkserver_preload(["hub.app", "hub.workers.keyd", "hub.workers.sequencing", "tests.faults.kills"])
 
 
 def free_port() -> int:
@@ -60,8 +60,17 @@ def _write_to(log: Path, settings: Settings) -> None:
     configure(settings.log_level)
 
 
-class KeyProcess:
-    """One key process at a time, started as often as it is killed. `sabotage`, run in it first, is as for the server."""
+def _sequence(settings: Settings, addresses: Addresses, log: Path, sabotage: Callable[[], None] | None) -> None:
+    if sabotage is not None:
+        sabotage()
+    _write_to(log, settings)
+    sequencing.run(settings, addresses)
+
+
+class Beside:
+    """One process beside the server at a time, started as often as it is killed. `sabotage`, run in it first, is as for the server."""
+
+    target: Callable[..., None]
 
     def __init__(self, settings: Settings, addresses: Addresses, log: Path) -> None:
         self.settings, self.addresses, self.log = settings, addresses, log
@@ -77,15 +86,9 @@ class KeyProcess:
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Returns when it listens."""
         arguments = (self.settings, self.addresses, self.log, self.sabotage)
-        self._process = _processes.Process(target=_hold_keys, args=arguments, daemon=True)
+        self._process = _processes.Process(target=type(self).target, args=arguments, daemon=True)
         self._process.start()
-        until = time.monotonic() + PATIENCE_S
-        while not listens(keyd_socket(self.settings)):
-            assert self.alive, f"the key process ended: see {self.log}"
-            assert time.monotonic() < until, "the key process does not listen"
-            time.sleep(0.02)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -94,6 +97,23 @@ class KeyProcess:
             self._process.join()
             self._process.close()
             self._process = None
+
+
+class KeyProcess(Beside):
+    target = staticmethod(_hold_keys)
+
+    def start(self) -> None:
+        """Returns when it listens. One that ends, because its database recovers still, is started anew, as `hub serve` does."""
+        until = time.monotonic() + PATIENCE_S
+        while not listens(keyd_socket(self.settings)):
+            if not self.alive:
+                super().start()
+            assert time.monotonic() < until, f"the key process does not listen; its log is moved to {self.log.parent.parent / 'logs'}"
+            time.sleep(0.02)
+
+
+class SequencerProcess(Beside):
+    target = staticmethod(_sequence)
 
 
 class Server:
@@ -119,7 +139,7 @@ class Server:
         self._process.start()
         until = time.monotonic() + PATIENCE_S
         while not self._answers():
-            assert self.alive, f"the server ended: see {self.log}"
+            assert self.alive, f"the server ended; its log is moved to {self.log.parent.parent / 'logs'}"
             assert time.monotonic() < until, "the server does not answer"
             time.sleep(0.02)
 

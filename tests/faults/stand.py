@@ -18,7 +18,7 @@ from hub import localdb
 from hub.datasets.incidents import Incident
 from hub.settings import Settings
 from hub.setup import Addresses
-from tests.faults.server import KeyProcess, Server, free_port
+from tests.faults.server import KeyProcess, SequencerProcess, Server, free_port
 from tests.world import build, grant
 
 FAULTS = Path(__file__).resolve().parent.parent.parent / ".local" / "faults"
@@ -40,17 +40,21 @@ class Stand:
     clients: dict[str, bytes]
     server: Server
     keyd: KeyProcess
+    sequencer: SequencerProcess
 
     def start(self) -> None:
-        """Starts those of its processes that are down; `hub serve` brings a key process of its own."""
-        if not self.keyd.alive and type(self.server) is Server:
-            self.keyd.start()
+        """Starts those of its processes that are down; `hub serve` brings a key process and a sequencer of its own."""
+        if type(self.server) is Server:
+            for process in (self.keyd, self.sequencer):
+                if not process.alive:
+                    process.start()
         if not self.server.alive:
             self.server.start()
 
     def kill(self) -> None:
         self.server.kill()
         self.keyd.kill()
+        self.sequencer.kill()
 
     def clusters(self) -> Sequence[localdb.Cluster]:
         return [self.main] if self.keys is self.main else [self.main, self.keys]
@@ -70,6 +74,19 @@ class Stand:
         """As the superuser, one transaction that is rolled back at the end."""
         with closing(_connect(self.addresses.main)) as connection, connection.cursor() as cursor:
             yield cursor.execute
+
+
+class CantMount(OSError):
+    """This machine doesn't let us mount a disk of our own."""
+
+
+def small_disk(folder: Path) -> None:
+    """A disk in memory that is soon full, mounted at `folder`."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=400m,mode=0755", "concord-faults", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        raise CantMount(f"a small disk to fill can't be mounted here: {mounted.stderr.strip()}")
 
 
 def _connect(url: sa.URL) -> Any:
@@ -103,7 +120,8 @@ def wait_until(holds: Callable[[], object], what: str, patience_s: float = 60) -
 def stand(
     name: str, *, keys_apart: bool = False, disk: Disk | None = None, server: type[Server] = Server, **settings: Any
 ) -> Iterator[Stand]:
-    """A new stand, server running; its files are removed at the end. `keys_apart`: the keys database in a cluster of its own;
+    """A new stand, server running; its files are removed at the end, but for the logs of its processes, which stay in `logs` until the
+    next of this name. `keys_apart`: the keys database in a cluster of its own;
     `disk` is mounted where the cluster lies.
     """
     # A killed postmaster comes to us to be buried: where process 1 is slow at it, PostgreSQL takes the dead one for alive.
@@ -134,6 +152,10 @@ def _remove(folder: Path) -> None:
             localdb.stop(localdb.Cluster(home, 0, ""), "immediate")
         if home.is_mount():
             wait_until(lambda: not subprocess.run(["umount", home], stderr=subprocess.DEVNULL).returncode, "unmount", 10)  # noqa: B023
+    kept = FAULTS / "logs"
+    kept.mkdir(exist_ok=True)
+    for log in folder.glob("*.log"):
+        log.replace(kept / f"{folder.name.rpartition('-')[0]}-{log.name}")
     shutil.rmtree(folder)
 
 
@@ -150,12 +172,16 @@ def _cluster(home: Path) -> localdb.Cluster:
 def _furnish(home: Path, main: localdb.Cluster, keys: localdb.Cluster, server: type[Server], more: dict[str, Any]) -> Stand:
     addresses = Addresses(sa.make_url(main.url("hub")), sa.make_url(keys.url("hub_keys")))
     settings = Settings(**{"state_dir": home / "state", "token_ttl_s": 900, "log_level": "debug"} | more)
-    with build(addresses.main, addresses.keys, settings.state_dir) as world:
+    with build(addresses.main, addresses.keys, settings.state_dir, settings.state_dir / "log") as world:
         for slug in (*PROVIDERS, *READERS):
             world.organisation(slug)
         for provider in PROVIDERS:
             world.mou(home, f"MOU-{provider.upper()}-HEALTH", provider, "health", [grant(fields=EVERYTHING)])
         world.mou(home, "MOU-POLICE-HOUSING", "police", "housing", [grant(fields=SOME, where=[{"field": "severity", "at_most": 3}])])
         clients = dict(world.keys)
-    processes = server(settings, addresses, home / "server.log"), KeyProcess(settings, addresses, home / "keyd.log")
+    processes = (
+        server(settings, addresses, home / "server.log"),
+        KeyProcess(settings, addresses, home / "keyd.log"),
+        SequencerProcess(settings, addresses, home / "sequencer.log"),
+    )
     return Stand(home, main, keys, settings, addresses, clients, *processes)

@@ -22,7 +22,6 @@ from hub.sharing.publish import Publishing
 from hub.workers.keyd import KeyServer
 
 KEYD = "the key process is asked"
-COMMIT = "keys: commit"
 
 
 @dataclass
@@ -72,6 +71,7 @@ def in_server(strike: Strike) -> None:
 def in_keyd(strike: Strike) -> None:
     """The messages of the key process while it answers; what it copies by itself is not counted."""
     answering, reply, execute, commit = threading.local(), KeyServer._reply, sa.Connection.execute, sa.Connection._commit_impl
+    rows = Transaction.rows
 
     def replied(server: KeyServer, body: bytes) -> Any:
         answering.now = True
@@ -79,14 +79,19 @@ def in_keyd(strike: Strike) -> None:
 
     def said(connection: sa.Connection, statement: Any, *more: Any, **named: Any) -> Any:
         send = partial(execute, connection, statement, *more, **named)
-        return strike.around(f"keys: {statement}", send) if getattr(answering, "now", False) else send()
+        return strike.around(str(statement), send) if getattr(answering, "now", False) else send()
+
+    def ran(tx: Transaction, statement: str, *more: Any) -> Any:
+        send = partial(rows, tx, statement, *more)
+        return strike.around(statement, send) if getattr(answering, "now", False) else send()
 
     def committed(connection: sa.Connection) -> Any:
         send = partial(commit, connection)
-        return strike.around(COMMIT, send) if getattr(answering, "now", False) else send()
+        return strike.around("commit", send) if getattr(answering, "now", False) else send()
 
     KeyServer._reply = replied  # type: ignore[method-assign]
     sa.Connection.execute = said  # type: ignore[method-assign]
+    Transaction.rows = ran  # type: ignore[method-assign]
     sa.Connection._commit_impl = committed  # type: ignore[method-assign]
 
 

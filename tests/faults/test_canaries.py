@@ -14,7 +14,7 @@ import pytest
 
 from hub import localdb
 from hub.datasets.incidents import Incident
-from hub.db import KEYD_ROLE, KEYS_ROLE, ROLES, read_keyd_secret, read_secrets
+from hub.db import KEYD_ROLE, KEYS_ROLE, ROLES, read_roles_secret, read_secrets
 from hub.setup import keyd_folder
 from hub.sharing.context import Admission, Reach, seal
 from tests.faults.arriving import family, open_files
@@ -22,7 +22,7 @@ from tests.faults.command import Command
 from tests.faults.load import ITEMS, Client
 from tests.faults.needles import find, find_in, keys_of, of_bytes, of_text, opens
 from tests.faults.scene import CLEAR, Scene, play
-from tests.faults.stand import stand
+from tests.faults.stand import stand, wait_until
 
 pytestmark = pytest.mark.db
 SEAL = re.compile(rb"[0-9a-f]{64}\d+\|\d{15,17}\|\d{15,17}\|")  # hub/sharing/context.py
@@ -109,7 +109,7 @@ def test_no_key_is_anywhere(scene: Scene) -> None:
     keys = keys_of(scene.where)
     place = Incident.named("place")[0]
     coordinates = opens(scene.where, keys, "place_sealed", place.cls, place.number)
-    secrets, keyd = read_secrets(scene.where.settings.state_dir), read_keyd_secret(keyd_folder(scene.where.settings))
+    secrets, keyd = read_secrets(scene.where.settings.state_dir), read_roles_secret(keyd_folder(scene.where.settings))
     roles = {role: secrets.password(role).encode() for role in ROLES} | {
         role: keyd.password(role).encode() for role in (KEYD_ROLE, KEYS_ROLE)
     }
@@ -153,7 +153,8 @@ def test_a_seal_in_a_log_would_be_found(scene: Scene) -> None:
     where.sql("alter role hub_reader set log_statement = 'all'")
     where.server.start()
     health = Client(where, "health", "research")
-    assert (health.ask("GET", ITEMS) or (0,))[0] == 200
+    # What had waited for the tree when all was stopped has waited too long by now: nothing sealed is opened until it is in.
+    wait_until(lambda: (health.ask("GET", ITEMS) or (0,))[0] == 200, "the sequencer has caught up")
     health.close()
     where.server.kill()
     log = (where.main.home / "log").read_bytes()

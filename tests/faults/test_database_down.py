@@ -101,7 +101,8 @@ def test_with_the_keys_database_down_nothing_sealed_goes_in_or_out(where: Stand,
         assert_unavailable(partners["police"].ask("POST", ITEMS, record_body("keyless")))
         assert_unavailable(partners["health"].ask("GET", ITEMS))
         assert_unavailable(partners["health"].ask("GET", "/readyz"))
-    assert status(partners["housing"], "GET", ITEMS) == 200  # its grant releases nothing sealed
+        assert_unavailable(partners["housing"].ask("GET", ITEMS))  # its grant releases nothing sealed, but its leaf can't be signed
+    assert status(partners["housing"], "GET", "/collections") == status(partners["housing"], "GET", "/healthz") == 200
     assert where.sql("select count(*) from hub.incidents") == before
     where.raise_databases()
     assert until_it_works(partners["police"], "POST", ITEMS, record_body("keyed")) == 0

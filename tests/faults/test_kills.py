@@ -9,6 +9,7 @@ from tests.faults.kills import soak as soak  # for tests/soak
 from tests.faults.ledger_check import faults
 from tests.faults.load import Ledger, Load
 from tests.faults.stand import Stand, stand
+from tests.faults.tree_check import tree_faults
 
 pytestmark = pytest.mark.db
 SEED = 20261122
@@ -17,8 +18,8 @@ SEED = 20261122
 def test_nothing_acknowledged_is_lost_and_nothing_disclosed_unlogged_when_server_and_database_are_killed() -> None:
     ledger = Ledger()
     with stand("kills") as where:
-        kills = kill_often(where, ledger, SEED, 15)
-        assert faults(where, ledger) == []
+        kills = kill_often(where, ledger, SEED, 18)
+        assert [*faults(where, ledger), *tree_faults(where)] == []
     assert set(kills) == {kill.__name__ for kill in KILLS}
     assert len(ledger.receipts) > 100
     assert sum(ledger.seen.values()) > 100

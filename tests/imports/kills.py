@@ -232,7 +232,7 @@ def small_batches() -> None:
 
 def position_apart() -> None:
     """The fault of the control: the position is committed by itself, then, a little later, the rows. Run in the server."""
-    small_batches()
+    upload.BATCH = 500
     advance = Upload._advance
 
     def apart(self: Upload, tx: Transaction, batch: Any, *more: Any) -> Any:
@@ -240,7 +240,7 @@ def position_apart() -> None:
             other.rows("begin")
             found = advance(self, other, batch, *more)
             other.rows("commit")
-        time.sleep(0.02)
+        time.sleep(0.3)
         return found
 
     Upload._advance = apart  # type: ignore[method-assign]
@@ -277,7 +277,7 @@ def soak(seed: int, count: int) -> dict[str, object]:
     began = time.monotonic()
     by_id = campaign("imports", seed, count, 100_000, False, 0.5)
     by_hash = campaign("imports-hash", seed + 1, count, 100_000, True, 0.5)
-    lost = campaign("imports-control", seed, 10, 5_000, False, 0.5, position_apart)
+    lost = campaign("imports-control", seed, 10, 5_000, False, 0.3, position_apart)
     return {
         "by id": by_id,
         "by hash": by_hash,

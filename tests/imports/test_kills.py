@@ -18,4 +18,4 @@ def test_an_import_that_is_killed_and_resumed_lands_each_row_exactly_once(ids: s
 
 def test_a_position_that_is_committed_apart_from_its_rows_is_found_out() -> None:
     """Control."""
-    assert campaign("import-control", SEED, 5, 5_000, False, 0.6, position_apart)["faults"]
+    assert campaign("import-control", SEED, 5, 5_000, False, 0.3, position_apart)["faults"]

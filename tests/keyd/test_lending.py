@@ -3,6 +3,7 @@ names it; each attack has beside it the same request, honest, which is answered.
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ import pytest
 
 from hub.audit.leaf import By, Event, Share, event_id
 from hub.audit.log import append
-from hub.crypto.keyring import Keyring
+from hub.crypto import keyring
 from hub.crypto.keys import NotCovered, Opening, OverLimit, Proof, Sealing, Shredded
 from hub.crypto.leaf_signer import LeafSigner
 from hub.crypto.remote import RemoteKeys
@@ -25,6 +26,7 @@ from hub.errors import HubError, NotAuthenticated, Tampered
 from hub.identity import clients, people
 from hub.records import SEALED_CLASSES
 from hub.setup import keyd_socket
+from hub.workers.lending import READS
 from tests.world import World, feature, grant
 
 CANARY = "A canary sings at the harbour"
@@ -77,6 +79,20 @@ def keys(shared: World) -> Iterator[RemoteKeys]:
     made.close()
 
 
+@pytest.fixture
+def unwrapped(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the key process, in threads of this one, has unwrapped since: the contexts of data keys."""
+    found: list[Any] = []
+    unwrap = keyring.unwrap_dek
+
+    def noted(kek: Any, row: bytes, context: Any) -> bytes:
+        found.append(context)
+        return unwrap(kek, row, context)
+
+    monkeypatch.setattr(keyring, "unwrap_dek", noted)
+    return found
+
+
 def token(world: World, client: str = "health") -> str:
     return world.bearer(client, "research")["Authorization"].removeprefix("Bearer ")
 
@@ -119,15 +135,15 @@ def test_what_a_committed_event_names_is_opened(shared: World, keys: RemoteKeys,
 
 
 def test_its_leaf_is_signed_before(shared: World, keys: RemoteKeys, stored: dict[str, Stored], monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the keys database, from where another session sees it, at the moment of lending."""
+    """In the keys database, from where another session sees it, at the moment at which the first key is unwrapped."""
     seen: list[bytes] = []
-    lend = Keyring.lend
+    unwrap = keyring.unwrap_dek
 
-    def looking(ring: Keyring, wanted: Any) -> list[bytes]:
+    def looking(*key: Any) -> bytes:
         seen.append(shared.keyd.signer.after(0, 100_000)[-1].leaf_hash)
-        return lend(ring, wanted)
+        return unwrap(*key)
 
-    monkeypatch.setattr(Keyring, "lend", looking)
+    monkeypatch.setattr(keyring, "unwrap_dek", looking)
     event = logged(shared, stored["police-0"].revision_no)
     keys.open_batch(Proof(token(shared)), event, Incident.number, [stored["police-0"].opening()])
     (entry,) = shared.services.log.access(event, None)
@@ -135,16 +151,14 @@ def test_its_leaf_is_signed_before(shared: World, keys: RemoteKeys, stored: dict
 
 
 def test_where_the_leaf_cant_be_signed_nothing_is_lent(
-    shared: World, keys: RemoteKeys, stored: dict[str, Stored], monkeypatch: pytest.MonkeyPatch
+    shared: World, keys: RemoteKeys, stored: dict[str, Stored], monkeypatch: pytest.MonkeyPatch, unwrapped: list[Any]
 ) -> None:
     monkeypatch.setattr(LeafSigner, "sign", lambda *_: (_ for _ in ()).throw(OSError("the disk is full")))
-    lent: list[Any] = []
-    monkeypatch.setattr(Keyring, "lend", lambda *asked: lent.append(asked))
     with pytest.raises(HubError):
         keys.open_batch(
             Proof(token(shared)), logged(shared, stored["police-0"].revision_no), Incident.number, [stored["police-0"].opening()]
         )
-    assert lent == []
+    assert unwrapped == []
 
 
 @pytest.mark.parametrize(
@@ -164,12 +178,16 @@ def test_where_the_leaf_cant_be_signed_nothing_is_lent(
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_another_event_opens_nothing(shared: World, keys: RemoteKeys, stored: dict[str, Stored], changed: dict[str, Any]) -> None:
-    wanted, before = stored["police-0"], signed(shared)
-    event = logged(shared, wanted.revision_no, **changed)
+def test_another_event_opens_nothing(
+    shared: World, keys: RemoteKeys, stored: dict[str, Stored], changed: dict[str, Any], unwrapped: list[Any]
+) -> None:
+    wanted, proof = stored["police-0"], Proof(token(shared))
+    event, before = logged(shared, wanted.revision_no, **changed), signed(shared)
     with pytest.raises(NotCovered):
-        keys.open_batch(Proof(token(shared)), event, Incident.number, [wanted.opening()])
-    assert signed(shared) == before
+        keys.open_batch(proof, event, Incident.number, [wanted.opening()])
+    assert (signed(shared), unwrapped) == (before, [])
+    keys.open_batch(proof, logged(shared, wanted.revision_no), Incident.number, [wanted.opening()])
+    assert len(unwrapped) == 1  # control
 
 
 @pytest.mark.parametrize(
@@ -199,6 +217,26 @@ def test_what_the_event_doesnt_name_stays_shut(
         event = logged(shared, own.revision_no)
         with pytest.raises(NotCovered):
             keys.open_batch(Proof(token(shared)), event, Incident.number, [*([own.opening()] if beside else []), asked])
+
+
+def test_whoever_is_refused_leaves_no_reading_that_others_wait_for(
+    shared: World, keys: RemoteKeys, stored: dict[str, Stored], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wrapped keys are read while the event is looked up: as many at once as there are places, and the rest is dropped with its request."""
+    own, going_on, read, wrapped = stored["police-0"], threading.Event(), list[int](), keyring.Keyring.wrapped
+
+    def slow(ring: keyring.Keyring, wanted: Any) -> Any:
+        read.append(len(wanted))
+        assert going_on.wait(30)
+        return wrapped(ring, wanted)
+
+    monkeypatch.setattr(keyring.Keyring, "wrapped", slow)
+    for _ in range(READS + 5):
+        with pytest.raises(NotCovered):
+            keys.open_batch(Proof(token(shared)), uuid4(), Incident.number, [own.opening()])
+    going_on.set()
+    keys.open_batch(Proof(token(shared)), logged(shared, own.revision_no), Incident.number, [own.opening()])
+    assert len(read) == READS + 1
 
 
 @pytest.mark.parametrize("dataset", [0, 2, 65535])

@@ -42,8 +42,9 @@ def verify(text: str) -> None:
 
 def asked(world: World, way: str, client: str = "health") -> Any:
     record = world.items(client, "research")[0]["id"]
-    path = {"page": ITEMS, "item": f"{ITEMS}/{record}", "explain": f"{ITEMS}/{record}/explain"}[way]
-    answer = world.get(client, "research", path)
+    item = f"{ITEMS}/{record}"
+    path = {"page": ITEMS, "item": item, "explain": f"{item}/explain", "map": "/collections/incidents/map"}[way]
+    answer = world.get(client, "research", path, **({"bbox": "-80,43,-79,44"} if way == "map" else {}))
     assert answer.status_code == 200
     return answer
 
@@ -73,5 +74,9 @@ def test_a_receipt_that_was_changed_does_not_verify(shared: World) -> None:
         verify(text.replace(f"n={n[1]}", f"n={int(n[1]) + 1}"))
 
 
-def test_where_nothing_is_opened_there_is_none(shared: World) -> None:
-    assert "audit-receipt" not in asked(shared, "page", "housing").headers
+@pytest.mark.parametrize("way", ["page", "item", "explain", "map"])
+def test_so_does_one_that_opens_nothing(shared: World, way: str) -> None:
+    text = asked(shared, way, "housing").headers["audit-receipt"]
+    verify(text)
+    event, _, said = parts(text)
+    assert said["leaf"] in {bytes.fromhex(leaf.hash) for leaf in shared.services.log.access(event, None)}

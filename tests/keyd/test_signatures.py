@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from hub.crypto.keys import Signed
-from hub.crypto.leaf_signer import NOTHING, LeafSigner, chained, statement
+from hub.crypto.leaf_signer import LeafSigner
 from hub.errors import Unavailable
+from hub.leaf_chain import NOTHING, Signed, chained, statement
 from hub.workers import copying
 from tests.world import World
 

@@ -1,5 +1,6 @@
 """A new version of the index: filled while lookups go on, broken off at any step, switched at once."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,13 +138,13 @@ def test_a_publication_under_way_when_the_version_changes_begins_again(
 
 @contextmanager
 def breaking(engine: sa.Engine, at: int) -> Iterator[None]:
-    """The `at`-th connection that is asked for isn't given."""
-    seen = 0
+    """The `at`-th connection that this thread asks for isn't given; the key process's chores go on beside it."""
+    seen, own = 0, threading.get_ident()
 
     def strike(*_: Any) -> None:
         nonlocal seen
-        seen += 1
-        if seen == at:
+        seen += threading.get_ident() == own
+        if seen == at and threading.get_ident() == own:
             raise ConnectionAbortedError
 
     sa.event.listen(engine, "checkout", strike)

@@ -7,12 +7,12 @@ import pytest
 from hub.agreements.files import check
 from hub.agreements.lifecycle import Lifecycle
 from hub.agreements.store import Actor
-from hub.app import registry
 from hub.audit.leaf import By
 from hub.datasets import DATASETS
 from hub.errors import InvalidPolicy, Refused
 from hub.policy.purposes import read_purposes
 from hub.settings import Settings
+from hub.setup import registry
 from tests.conftest import ROOT
 from tests.policy.spoiling import GOOD, edited, write
 from tests.signing import OPERATOR

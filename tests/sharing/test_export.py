@@ -113,9 +113,9 @@ def many(world: World, shared: World, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_ten_thousand_records_are_a_map_and_one_more_is_counted(many: World) -> None:
     mapper = reader_of(many, "mapper")
-    counted = orjson.loads(querying(many).map(mapper, Query(box=AREA)))
+    counted = orjson.loads(querying(many).map(mapper, Query(box=AREA)).json)
     assert (counted["kind"], counted["total"], sum(n for *_, n in counted["cells"])) == ("counts", 10_001, 10_001)
-    shown = orjson.loads(querying(many).map(mapper, Query(box=AREA, values={"category": ("theft",)})))
+    shown = orjson.loads(querying(many).map(mapper, Query(box=AREA, values={"category": ("theft",)})).json)
     assert (shown["kind"], len(shown["records"])) == ("records", 10_000)
 
 

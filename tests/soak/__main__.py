@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # name: (module with soak(seed, count), count)
 RUNS = {
     "decisions": ("tests.policy.test_decisions", 100_000),
-    "faults": ("tests.faults.test_kills", 200),
+    "faults": ("tests.faults.test_kills", 1_000),
     "shreds": ("tests.faults.test_shreds", 100),
     "api": ("tests.api.fuzz", 5_000),
     "imports": ("tests.imports.test_kills", 50),

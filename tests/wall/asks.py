@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from tests.wall.sending import SIGNED, Ask
-from tests.wall.twins import Scenario, pair_boxes, pair_times
+from tests.wall.twins import ASKED_FOR, NOT_TO_BE_ASKED_FOR, Scenario, pair_boxes, pair_times
 from tests.world import ASSERTION_TYPE, feature
 
 POSTER = "poster"  # publishes during the comparison, so that no reader's own part of the log grows
@@ -91,7 +91,8 @@ def _change(method: str, path: str, _op: Operation, scenario: Scenario, ids: Map
 
 
 def _match(method: str, path: str, _op: Operation, scenario: Scenario, _ids: Mapping[str, str]) -> Asks:
-    for question in ({"field": "phone", "value": "+44 113 496 0000"}, {"field": "vehicles", "plate": "X"}, {"field": "place"}):
+    phones = [{"field": "phone", "value": value} for value in (ASKED_FOR, NOT_TO_BE_ASKED_FOR)]
+    for question in (*phones, {"field": "vehicles", "plate": "X"}, {"field": "place"}):
         for client in (None, scenario.reader):
             yield Ask(method, path, client, PURPOSE if client else None, json=question, headers=AS_JSON)
 
@@ -154,11 +155,30 @@ def _map(method: str, path: str, op: Operation, scenario: Scenario, _ids: Mappin
 
 
 def _audit(method: str, path: str, op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
-    for parameter in op["parameters"]:
+    """Each filter in the pages of the log; in its other forms, which read the same search, those that look up records and their own."""
+    pages = op["operationId"] == "auditEvents"
+    for parameter in [p for p in op["parameters"] if pages or p["name"] in ("record", "owner", "others", "names")]:
         for value in AUDIT_VALUES[parameter["name"]](scenario, ids):
             yield Ask(method, path, scenario.reader, None, ((parameter["name"], value),))
     yield Ask(method, path, scenario.reader, None)
     yield Ask(method, path, scenario.reader, PURPOSE)
+
+
+def _flags(method: str, path: str, op: Operation, scenario: Scenario, _ids: Mapping[str, str]) -> Asks:
+    """Flags are about leaves, and a reader sees those about its own data alone, whatever it asked about others'."""
+    body = {"state": "explained", "note": "x"} if method == "POST" else None
+    for client in (None, scenario.reader):
+        yield Ask(method, path.replace("{id}", "1"), client, json=body, headers=AS_JSON if body else ())
+    for parameter in op["parameters"] if "{id}" not in path else ():
+        for value in FLAG_VALUES[parameter["name"]](scenario):
+            yield Ask(method, path, scenario.reader, None, ((parameter["name"], value),))
+
+
+def _reviews(method: str, path: str, _op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
+    """Access reviews are of an organisation's own; the id of a record, as of anything else, names none."""
+    for id in list(ids.values())[:2] if "{run}" in path else [""]:
+        for client in (None, scenario.reader):
+            yield Ask(method, path.replace("{run}", id), client)
 
 
 def _agreements(method: str, path: str, op: Operation, scenario: Scenario, ids: Mapping[str, str]) -> Asks:
@@ -196,7 +216,32 @@ def _duties(method: str, path: str, op: Operation, scenario: Scenario, ids: Mapp
         yield Ask(method, filled, scenario.reader)
 
 
+def _log(method: str, path: str, op: Operation, scenario: Scenario, _ids: Mapping[str, str]) -> Asks:
+    """The log grows with every request, so what is newest is not asked for. Leaves are not for readers."""
+    fixed = {
+        "logCheckpoint": [(("size", "1"),), (("size", "x"),)],
+        "logInclusion": [(("index", "0"), ("size", "2")), (("leaf", "0" * 64), ("size", "2"))],
+    }
+    fixed |= {"logConsistency": [(("first", "1"), ("second", "2")), (("first", "1"),)], "logState": [(("x", "1"),)]}
+    assert {p["name"] for p in op.get("parameters", []) if p["in"] == "query"} <= {
+        "size",
+        "cosigned",
+        "witnessed",
+        "leaf",
+        "index",
+        "first",
+        "second",
+    }
+    filled = path.replace("{level}", "0").replace("{path}", "000.p/2")
+    for params in fixed.get(op["operationId"], [()]):
+        for client in (None, scenario.reader):
+            yield Ask(method, filled, client, params=params, json={} if method == "POST" else None)
+
+
+LOG = ["logState", "logCheckpoint", "logTile", "logEntries", "logInclusion", "logConsistency", "logCosignatures"]
 DUTIES = ["recalls", "recall_acknowledgement", "deliveries", "deliveries_incidents", "attestation"]
+REVIEWS = ["reviews", "review", "review_pdf"]
+FLAGS = ["flags", "flag", "flag_triage"]
 AGREEMENTS = [
     "agreements",
     "agreement",
@@ -225,9 +270,12 @@ GENERATORS: dict[str, Callable[..., Asks]] = {
     "items_incidents": _page,
     "trace_incidents": _trace,
     "map_incidents": _map,
-    "auditEvents": _audit,
+    **dict.fromkeys(["auditEvents", "auditSummary", "auditEvents_csv", "auditEvents_ndjson"], _audit),
+    **dict.fromkeys(FLAGS, _flags),
+    **dict.fromkeys(REVIEWS, _reviews),
     **dict.fromkeys(AGREEMENTS, _agreements),
     **dict.fromkeys(DUTIES, _duties),
+    **dict.fromkeys(LOG, _log),
     "counts_incidents": _plain,
     "match_incidents": _match,
 }
@@ -264,6 +312,17 @@ PAGE_VALUES: dict[str, Callable[[Scenario], Iterable[str]]] = {
     "handling": _values("handling"),
     "external_id": _values("external_id"),
 }
+FLAG_VALUES: dict[str, Callable[[Scenario], Iterable[str]]] = {
+    "state": _fixed("new", "odd"),
+    "kind": _fixed("walk", "odd"),
+    "owner": lambda s: [s.reader, s.provider],
+    "organisation": lambda s: [s.reader, s.provider],
+    "person": _fixed("00000000-0000-4000-8000-000000000001"),
+    "client": lambda s: [s.reader],
+    "datetime": _fixed("2020-01-01T00:00:00Z/.."),
+    "before": _fixed("1", "x"),
+    "limit": _fixed("1", "0"),
+}
 AUDIT_VALUES: dict[str, Callable[[Scenario, Mapping[str, str]], Iterable[str]]] = {
     "datetime": lambda s, ids: [next(pair_times(*s.pairs[0])), "2020-01-01T00:00:00Z/.."],
     "organisation": lambda s, ids: [s.reader, s.provider],
@@ -273,12 +332,16 @@ AUDIT_VALUES: dict[str, Callable[[Scenario, Mapping[str, str]], Iterable[str]]] 
     "client": lambda s, ids: [s.reader, s.provider],
     "session": lambda s, ids: ["none"],
     "mou": lambda s, ids: ["MOU-TWINS", "none"],
+    "grant": lambda s, ids: ["MOU-TWINS/all", "none"],
     "purpose": lambda s, ids: [PURPOSE, "none"],
     "case": lambda s, ids: ["none"],
     "decision": lambda s, ids: ["permit", "absent", "maybe"],
     "dataset": lambda s, ids: ["incidents", "none"],
     "bbox": lambda s, ids: list(islice(_boxes(s), 4)),
+    "polygon": lambda s, ids: ["-180,-90,180,-90,0,90", "1,1,2,2"],
     "placeless": lambda s, ids: ["true", "perhaps"],
+    "others": lambda s, ids: ["true", "perhaps"],
+    "names": lambda s, ids: ["ocsf", "hub", "none"],
     "record": lambda s, ids: [ids[p[0]["properties"]["external_id"]] for p in s.pairs] + [ids[f"own-{s.reader}"], "none"],
     "before": lambda s, ids: ["1", "1000000"],
     "limit": lambda s, ids: ["1", "2", "1000", "0"],

@@ -21,6 +21,7 @@ ENGINES = {
     "hub_agreements": "agreements",
     "hub_keyd": "main",
     "hub_keys": "keys",
+    "hub_sequencer": "engine",
 }
 KEYD_ROLES = ("hub_keyd", "hub_keys")
 
@@ -28,7 +29,7 @@ KEYD_ROLES = ("hub_keyd", "hub_keys")
 @contextmanager
 def session(world: World, role: str, database: str | None = None) -> Iterator[Any]:
     """A psycopg2 connection as `role`, in autocommit, to the database that role works in, or to another."""
-    held = world.keyd.database if role in KEYD_ROLES else world.database
+    held = world.keyd.database if role in KEYD_ROLES else world.sequencing if role == "hub_sequencer" else world.database
     url: sa.URL = getattr(held, ENGINES[role]).url
     connection = psycopg2.connect(
         host=url.host, port=url.port, user=role, password=url.password, dbname=database or url.database, connect_timeout=5

@@ -100,8 +100,13 @@ async def _pages(app: Any, ask: Ask, headers: Mapping[str, str], body: bytes) ->
 async def _call(app: Any, method: str, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
     parts = urlsplit(address)
     messages: list[dict[str, Any]] = []
+    sent = False
 
     async def receive() -> dict[str, Any]:
+        nonlocal sent
+        if sent:  # an answer that is streamed listens for the end of the connection, which doesn't come
+            await asyncio.sleep(3_600)
+        sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def keep(message: dict[str, Any]) -> None:

@@ -103,7 +103,7 @@ class Spy:
 
     def _listening(self, said: Callable[..., Any]) -> Callable[..., Any]:
         def listening(tx: db.Transaction, statement: str, *arguments: Any) -> Any:
-            if threading.current_thread().name == "keyd":  # copies signatures, whoever asks for what
+            if threading.current_thread().name in ("keyd", "sequencer"):  # which go on, whoever asks for what
                 return said(tx, statement, *arguments)
             given = arguments[0] if arguments else ()
             text = tx._cursor.mogrify(statement, given).decode() if said.__name__ == "rows" else f"{statement} {given}"

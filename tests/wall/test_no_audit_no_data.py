@@ -17,6 +17,7 @@ from tests.world import ASSERTION_TYPE, World, feature, grant
 
 ITEMS, MAP = "/collections/incidents/items", "/collections/incidents/map"
 EARTH = (("bbox", "-180,-90,180,90"),)
+WATCH = "watch"
 CANARY = "A canary sings at the harbour"
 TOKEN = {"grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": SIGNED, "client": "health"}
 
@@ -26,6 +27,8 @@ def shared(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     folder: Path = tmp_path_factory.mktemp("mous")
     for slug in ("police", "health", "fire", POSTER):
         world.organisation(slug)
+    world.organisation(WATCH, "auditor", ["audit"])
+    world.bearer_for(WATCH, "audit")
     fields = {"category": "clear", "occurred_at": "clear", "place": "clear", "narrative": "clear"}
     world.mou(folder, "MOU-1", "police", "health", [grant(fields=fields)])
     assert world.publish("police", *(feature(f"A-{n}", narrative=CANARY) for n in range(3))).status_code == 201
@@ -55,6 +58,11 @@ def _asks(world: World) -> dict[str, Ask]:
         "that nothing is shared": Ask("GET", ITEMS, "fire", "research"),
         "that a scope is missing": Ask("GET", ITEMS, "health"),
         "the log": Ask("GET", "/audit/events", "health"),
+        "the log in numbers": Ask("GET", "/audit/events/summary", "health"),
+        "the log as CSV": Ask("GET", "/audit/events.csv", "health"),
+        "the log as NDJSON": Ask("GET", "/audit/events.ndjson", "health", None, (("names", "ocsf"),)),
+        "that there is a file of the log": Ask("HEAD", "/audit/events.csv", "health"),
+        "leaves by their place": Ask("GET", "/audit/tile/entries/000.p/1", WATCH, scope="audit"),
         "a token": Ask("POST", "/oauth/token", None, form=TOKEN | {"purpose": "research"}),
         "a receipt": Ask("POST", ITEMS, POSTER, json=feature("B-1")),
     }
@@ -64,6 +72,8 @@ ASKED = ["a page", "a page of an area", "an empty page", "the length of a page",
 ASKED += ["that a record is absent", "that nothing is shared", "that a scope is missing", "the log", "a token", "a receipt"]
 ASKED += ["a map", "the length of a map", "a map without records", "that no map is shared"]
 ASKED += ["an explanation", "that there is an explanation"]
+ASKED += ["the log in numbers", "the log as CSV", "the log as NDJSON", "that there is a file of the log"]
+ASKED += ["leaves by their place"]
 GOOD: dict[str, tuple[int, ...]] = dict.fromkeys(ASKED, (200,)) | {
     "that a record is absent": (404,),
     "that nothing is shared": (403,),
@@ -141,11 +151,12 @@ def test_a_build_that_answers_all_the_same_is_found_out(shared: World, monkeypat
     """The control: the log's refusal is swallowed."""
     log = Writer.log
 
-    def careless(self: Writer, tx: Any, *rest: Any) -> None:
+    def careless(self: Writer, tx: Any, *rest: Any) -> list[bytes]:
         try:
-            log(self, tx, *rest)
+            return log(self, tx, *rest)
         except Exception:
             tx.rows("rollback")
+            return [bytes(32)]
 
     monkeypatch.setattr(Writer, "log", careless)
     with pytest.raises(AssertionError):

@@ -13,7 +13,7 @@ from hub.sharing.stored import WRITING
 from tests.wall.raw import ENGINES, rows, session
 from tests.world import World, feature, grant
 
-HUB_ROLES = ("hub_reader", "hub_writer", "hub_auditor", "hub_agreements", "hub_keyd")
+HUB_ROLES = ("hub_reader", "hub_writer", "hub_auditor", "hub_agreements", "hub_keyd", "hub_sequencer")
 TABLES = {
     "hub_reader": {(f"{name}_{path}", "SELECT") for name in DATASETS for path in PATHS},
     "hub_writer": {
@@ -30,12 +30,21 @@ TABLES = {
         ("passkeys", "DELETE"),
         *((table, right) for table in ("recovery_codes", "challenges", "attempts") for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
         *(("shared_maps", right) for right in ("SELECT", "INSERT", "DELETE")),
+        *(("saved_searches", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
         *(("retention", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
         *(("holds", right) for right in ("SELECT", "INSERT", "UPDATE")),  # of `released_at` alone
         ("shreds", "SELECT"),
         ("leaf_entries", "INSERT"),
     },
-    "hub_auditor": {(table, "SELECT") for table in ("audit_leaves", "leaf_entries", "leaf_signatures", "organisations")},
+    "hub_auditor": {
+        *((table, "SELECT") for table in ("audit_leaves", "leaf_entries", "leaf_signatures", "organisations")),
+        *((table, "SELECT") for table in ("log_pending", "log_index", "heads_leaves", "log_tiles", "log_heads", "log_state", "log_alarms")),
+        *((table, "SELECT") for table in ("checkpoints", "witnesses", "cosignatures")),
+        ("cosignatures", "INSERT"),
+        *((table, right) for table in ("flags", "flag_steps", "review_marks") for right in ("SELECT", "INSERT")),
+        *((table, right) for table in ("flag_pasts", "access_reviews", "review_runs") for right in ("SELECT", "INSERT", "UPDATE")),
+        *(("flag_progress", right) for right in ("SELECT", "UPDATE")),
+    },
     "hub_agreements": {
         *((table, right) for table in ("mous", "grants", "refusals", "mou_areas") for right in ("SELECT", "INSERT")),
         ("organisations", "SELECT"),
@@ -50,6 +59,14 @@ TABLES = {
         *((f"{name}_rules", right) for name in DATASETS for right in ("SELECT", "INSERT", "DELETE")),
     },
     "hub_keyd": {("leaf_signatures", "SELECT"), ("leaf_signatures", "INSERT")},
+    "hub_sequencer": {
+        ("log_pending", "SELECT"),
+        ("log_pending", "DELETE"),
+        *((table, right) for table in ("log_index", "heads_leaves", "checkpoints") for right in ("SELECT", "INSERT")),
+        *((table, right) for table in ("log_tiles", "log_heads", "log_alarms") for right in ("SELECT", "INSERT", "UPDATE")),
+        *(("log_state", right) for right in ("SELECT", "UPDATE")),
+        *((table, "SELECT") for table in ("leaf_signatures", "witnesses", "cosignatures")),
+    },
     "hub_keys": set(),
 }
 FUNCTIONS = {
@@ -80,6 +97,8 @@ FUNCTIONS = {
         "policy_snapshot",
         "organisation_names",
         "leaf_terms",
+        "log_behind",
+        *("cited_mou", "cited_boundary", "keys_of_parties"),
         *(f"{name}_{what}" for name in DATASETS for what in ("revisions", "trace", "inventory", "listing")),
     },
     "hub_agreements": {"audit_append", *(f"{name}_relabel" for name in DATASETS)},
@@ -89,12 +108,14 @@ FUNCTIONS = {
         "shreds_complete",
         *(f"blind_{what}" for what in ("state", "begin", "finish")),
         "proven",
+        "log_behind",
         *(
             f"{name}_{what}"
             for name in DATASETS
             for what in ("covered", "shred_order", "living", "gone", "tag", "candidates", "matched", "to_index", "size", "reindex")
         ),
     },
+    "hub_sequencer": {"add_audit_months", "log_behind"},
     "hub_keys": set(),
 }
 KEYS_TABLES = {

@@ -284,8 +284,8 @@ def test_the_log_takes_nothing_from_a_build_that_keeps_the_former_policy_as_it_w
 def test_a_build_whose_log_does_not_ask_for_the_epoch_is_caught(
     start: Callable[[str], Work], monkeypatch: pytest.MonkeyPatch, opened: list[int], way: str
 ) -> None:
-    append = disclosure.append
-    monkeypatch.setattr(disclosure, "append", lambda tx, event, shares, **more: append(tx, event, shares, **more | {"epoch": None}))
+    send = disclosure.send
+    monkeypatch.setattr(disclosure, "send", lambda tx, **more: send(tx, **more | {"epoch": None}))
     with pytest.raises(AssertionError, match=r"assert 200 == 40[34]"):
         test_a_request_that_has_read_and_not_yet_logged_is_decided_again_and_refused(
             start, monkeypatch, opened, "an analyst", way, "suspended"

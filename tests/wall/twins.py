@@ -14,6 +14,10 @@ CANARY = "Sealed and granted to nobody"
 HIDDEN = {"title": CANARY, "address": CANARY, "people": [{"name": CANARY}], "phone": "555 0100", "vehicles": [{"plate": CANARY}]}
 
 
+ASKED_FOR, NOT_TO_BE_ASKED_FOR = "+44 113 496 0000", "+44 113 496 0001"
+ONLY_THEFT = {"field": "category", "one_of": ["theft"]}
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A provider whose records are all twins, and the reader they must look alike to. `grid_m`: the reader's finest grid."""
@@ -170,6 +174,19 @@ def scenarios(now: datetime) -> list[Scenario]:
                 unlike("n0", {"severity": 4, "phone": "+1 416 555 0199"}, {"severity": 5, "phone": "0199"}),
                 unlike("n1", {"severity": 2, "title": "A fight"}, {"severity": 3, "title": "t"}),
                 unlike("n2", {"severity": 1}, {}),
+            ],
+        ),
+        Scenario(
+            "matched",
+            [
+                grant("ask", actions=["match"], fields={"phone": "match_only", "category": "clear"}, where=[ONLY_THEFT]),
+                grant("look", fields={"category": "clear", "place": {"grid_m": 500}}),
+            ],
+            [
+                unlike("o0", {"people": HIDDEN["people"], "narrative": CANARY}, {}, phone=ASKED_FOR),
+                apart("o1", "city", 500, phone=ASKED_FOR),
+                unlike("o2", {"phone": NOT_TO_BE_ASKED_FOR}, {"phone": "+44 113 496 0002"}, category="fire"),
+                unlike("o3", {"vehicles": [{"plate": "X"}]}, {}),
             ],
         ),
         Scenario("exact", [grant(fields=finest | {"place": "clear"})], [apart("i0", "city", 100), apart("i1", "date line", 100)], 100),

@@ -17,9 +17,9 @@ def on_every_connection(patch: pytest.MonkeyPatch, ask: Callable[[], T]) -> list
     """Asks as often as there are pooled connections, each holding one while the others do."""
     barrier, log = Barrier(POOL, timeout=20), Writer.log
 
-    def together(self: Writer, *rest: Any) -> None:
+    def together(self: Writer, *rest: Any) -> list[bytes]:
         barrier.wait()
-        log(self, *rest)
+        return log(self, *rest)
 
     with patch.context() as inner, ThreadPoolExecutor(POOL) as threads:
         inner.setattr(Writer, "log", together)
@@ -31,10 +31,10 @@ def between(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], object]) -> li
     attempts: list[int] = []
     log = Writer.log
 
-    def late(self: Writer, tx: Any, *rest: Any) -> None:
+    def late(self: Writer, tx: Any, *rest: Any) -> list[bytes]:
         attempts.append(len(attempts) + 1)
         act(attempts[-1])
-        log(self, tx, *rest)
+        return log(self, tx, *rest)
 
     monkeypatch.setattr(Writer, "log", late)
     return attempts

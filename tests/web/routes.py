@@ -8,6 +8,8 @@ from hub.web import pages
 NOTHING = {
     "{ticket}": "x" * 43,
     "{id}": "7b0e0f0e-6d2c-4a53-9a55-0d1d0c6a4b11",
+    "{run}": "7b0e0f0e-6d2c-4a53-9a55-0d1d0c6a4b11",
+    "{review}": "7b0e0f0e-6d2c-4a53-9a55-0d1d0c6a4b11",
     "{event}": "7b0e0f0e-6d2c-4a53-9a55-0d1d0c6a4b11",
     "{dataset}": "incidents",
     "{mou}": "MOU-NOTHERE",

@@ -2,16 +2,28 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from hub.agreements.store import Actor
+from hub.audit import witnesses
+from hub.audit.figures import text_of
 from hub.audit.leaf import By
+from hub.audit.log import Search
+from hub.audit.notes import Cosigner, Note
+from hub.audit.review import Decision
+from hub.audit.reviews import SetUp
+from hub.db import owner_transaction
+from hub.errors import Conflict
 from hub.identity.people import Person
+from tests.oversight.ordinary import MONDAY, leaf
 from tests.web.axe import violations
 from tests.web.browser import authenticator
 from tests.web.fixtures import SIZES, Open
@@ -28,6 +40,7 @@ pytestmark = pytest.mark.unmeasured
 # Not pages: what pages are made of, and files.
 VERSION = "/agreements/{mou}/versions/{version}"
 TRACE = "/audit/records/{dataset}/{id}"
+RUN = "/reviews/runs/{run}"
 PARTS = {
     "/assets/{path:path}",
     "/map/page.js",
@@ -35,7 +48,10 @@ PARTS = {
     "/boundaries.json",
     "/agreements/areas.json",
     "/audit.csv",
+    "/audit.ndjson",
     "/owner.csv",
+    "/reviews/runs/{run}/review.pdf",
+    "/owner.ndjson",
     f"{VERSION}/{{part}}",
 }
 MAP = f"/map?bbox={WHOLE}"
@@ -73,7 +89,6 @@ def _map_failing(page: Page, scene: Scene) -> None:
     page.route("**/collections/incidents/map?*", lambda route: route.fulfill(status=503, json={"detail": "Not now. Try again shortly."}))
     page.reload()
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
-    page.unroute("**/collections/incidents/map?*")
 
 
 def _passkey_refused(page: Page, scene: Scene) -> None:
@@ -103,6 +118,15 @@ def _wrong_purpose(page: Page, scene: Scene) -> None:
 def _access(page: Page, scene: Scene) -> None:
     page.locator("main tbody a[href^='/audit/access/']").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("One access")
+    _everything_open(page, scene)
+
+
+def _saved(page: Page, scene: Scene) -> None:
+    page.goto(f"{scene.served.base}/audit?type=query&mou=MOU-HEALTH")
+    page.get_by_text("Save this search").click()
+    page.get_by_label("Name", exact=True).fill("What health looked at")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Saved searches")
     _everything_open(page, scene)
 
 
@@ -226,9 +250,30 @@ STATES = (
     State("/audit", "refused", "This is not open to you", "analyst@health", expected=("status of 403",)),
     State("/audit/access/{event}", "there", "One access", "auditor@watch", "/audit?type=query", _access),
     State("/audit/access/{event}", "absent", "No such record is shared with you", "auditor@watch", expected=ABSENT),
+    State("/audit/summary", "filled", "The log in numbers", "auditor@watch"),
+    State("/audit/summary", "wrong", "The log in numbers", "auditor@watch", "/audit/summary?bbox=1,2", expected=("status of 400",)),
+    State("/owner/summary", "others", "The log in numbers", "lead@police", "/owner/summary?others=true&type=query,export,match"),
+    State("/owner/summary", "nothing-found", "The log in numbers", "lead@police", "/owner/summary?case=never"),
+    State("/audit/searches", "filled", "Saved searches", "auditor@watch", then=_saved),
+    State("/audit/searches", "none", "Saved searches", "lead@police"),
+    State("/audit/searches/{id}", "absent", "There is no such", "auditor@watch", expected=ABSENT),
     State(TRACE, "seen-by-some", "Who gets this record", "lead@police", lambda scene: _trace(scene)),
     State(TRACE, "auditor", "Who gets this record", "auditor@watch", lambda scene: _trace(scene)),
     State(TRACE, "absent", "No such record is shared with you", "lead@police", expected=ABSENT),
+    State("/audit/state", "bare", "State of the log", "auditor@watch"),
+    State("/audit/state", "witnessed", "State of the log", "lead@police", lambda scene: _witnessed(scene)),
+    State("/flags", "filled", "Flags", "auditor@watch", lambda scene: _flag(scene).rpartition("/")[0]),
+    State("/flags", "nothing-found", "Flags", "lead@police", "/flags?kind=hour"),
+    State("/flags", "wrong", "Flags", "auditor@watch", "/flags?kind=odd", expected=("status of 400",)),
+    State("/flags/{id}", "there", "Mass export", "auditor@watch", lambda scene: _flag(scene)),
+    State("/flags/{id}", "owner", "Mass export", "lead@police", lambda scene: _flag(scene)),
+    State("/flags/{id}", "absent", "There is no such", "auditor@watch", expected=ABSENT),
+    State("/reviews", "filled", "Access reviews", "auditor@watch", lambda scene: _run(scene).partition("/runs")[0], _everything_open),
+    State("/reviews", "nobody-to-assign", "Access reviews", "lead@police"),
+    State("/home", "to-sign-off", "What you can do here", "auditor@watch", lambda scene: _run(scene).partition("/reviews")[0] + "/home"),
+    State(RUN, "open", "Monthly look", "auditor@watch", lambda scene: _run(scene)),
+    State(RUN, "signed", "Monthly look", "auditor@watch", lambda scene: _run(scene, signed=True)),
+    State(RUN, "absent", "There is no such", "auditor@watch", expected=ABSENT),
     State("/owner", "one-record", "Who saw our data", "lead@police", lambda scene: f"{scene.served.base}/owner?record={_record_id(scene)}"),
     State("/owner", "filled", "Who saw our data", "lead@police", then=_everything_open),
     State("/owner", "nothing-found", "Who saw our data", "lead@police", "/owner?case=never"),
@@ -244,12 +289,62 @@ def test_no_page_of_the_router_is_left_out() -> None:
 
 def _record_id(scene: Scene) -> str:
     """A record of police's that health sees, and housing does not."""
+    scene.served.world.tokens.pop(("health", "prevention"), None)  # on a slow machine it has run out by now
     found = scene.served.world.items("health", "prevention", bbox=WHOLE, category="assault")
     return str(found[0]["id"])
 
 
 def _trace(scene: Scene) -> str:
     return f"{scene.served.base}/audit/records/incidents/{_record_id(scene)}"
+
+
+def _witnessed(scene: Scene) -> str:
+    """With a witness that is up to date, one that never came, and an alarm."""
+    world, cosigner = scene.served.world, Cosigner("clinic.example/witness", bytes(32))
+    with suppress(Conflict), owner_transaction(world.addresses.main) as tx:
+        for key in (cosigner.key, Cosigner("library.example/witness", bytes([1]) * 32).key):
+            witnesses.add(tx, key.name, str(key))
+        tx.rows(
+            "insert into hub.log_alarms (kind, about, detail) values ('signed leaf missing', '7', 'A leaf is not in the tree.'); commit"
+        )
+    text = Note.read(scene.served.services.published.checkpoint()).text
+    scene.served.services.published.keep(Note(text, [cosigner.sign(text, 1)]))
+    return f"{scene.served.base}/audit/state"
+
+
+def _flag(scene: Scene) -> str:
+    """A flag about an access to police's records."""
+    (leaf, *_) = scene.served.services.log.find(Search(owner="police", type="query", limit=1))
+    reason = f"12,345 records were exported on 3 March 2026 (UTC) so far. Entry {leaf.id} of the log."
+    with scene.served.world.superuser() as connection:
+        number = connection.exec_driver_sql(
+            "insert into hub.flags (kind, organisation, subject, owner, at, reason, leaves, events, raised_at)"
+            " values ('export', 'health', 'client:health', 'police', now(), %s, %s, %s::uuid[], now()) returning id",
+            (reason, [leaf.id], [leaf.body["event"]]),
+        ).scalar_one()
+    return f"{scene.served.base}/flags/{number}"
+
+
+def _run(scene: Scene, signed: bool = False) -> str:
+    """A run of an access review with two lines, one of them flagged; overdue, or signed off."""
+    called, person = scene.served.services, scene.people["auditor@watch"]
+    begin, by = datetime(2026, 3, 1, tzinfo=UTC), By("watch", person=str(person.id))
+    review = called.reviews.set_up(by, SetUp("Monthly look", {"owner": "police"}, "month", 14, person.id, begin))
+    flag = {"id": int(_flag(scene).rpartition("/")[2]), "organisation": "health", "client": "health", "kind": "export"}
+    flag |= {"at": "2026-03-02T00:00:00.000Z", "reason": "12,345 records were exported."}
+    made = [leaf(MONDAY, By("health", "health"), 3), leaf(MONDAY, By("housing", "housing"), 1)]
+    figures = text_of({"owner": "police"}, "2026-03-01T00:00:00.000Z", "2026-04-01T00:00:00.000Z", made, [flag])
+    with scene.served.world.superuser() as connection:
+        number = connection.exec_driver_sql(
+            "insert into hub.review_runs (id, review, since, until, due_at, assignee, opened_at, figures)"
+            " values (gen_random_uuid(), %s, '2026-03-01Z', '2026-04-01Z', '2026-04-15Z', %s, '2026-04-01Z', %s) returning id::text",
+            (str(review), str(person.id), figures),
+        ).scalar_one()
+    called.reviews.decide(by, UUID(number), [Decision(1, "revoke", "Not their task.")])
+    if signed:
+        called.reviews.decide(by, UUID(number), [Decision(2, "in-order", "")])
+        called.reviews.sign(by, UUID(number))
+    return f"{scene.served.base}/reviews/runs/{number}"
 
 
 def _shared(scene: Scene) -> str:

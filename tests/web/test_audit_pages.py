@@ -12,10 +12,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from hub.api import audit_csv, audit_files
 from hub.api.services import SESSION_COOKIE
 from hub.identity import people
 from hub.web import audit as pages
-from hub.web import audit_csv
 from tests.world import World, feature, grant
 
 ITEMS = "/collections/incidents/items"
@@ -101,6 +101,10 @@ def test_an_owner_can_not_ask_about_other_owners(scene: Scene) -> None:
     [
         ({"organisation": "housing"}, "housing", "health"),
         ({"mou": "MOU-1"}, "MOU-1", "MOU-2"),
+        ({"grant": "MOU-1/all"}, "MOU-1", "MOU-2"),
+        ({"type": "query,export,match"}, "listed 2 incidents", "published"),
+        ({"others": "true", "owner": "police"}, "health", "published 1 incident"),
+        ({"polygon": "-79.6,43.55,-79.2,43.55,-79.4,43.75"}, "listed 2 incidents", "opened one record"),
         ({"purpose": "safety"}, "safety", "research"),
         ({"owner": "ambulance"}, "ambulance", "police"),
         ({"type": "publish"}, "published 1 incident", "listed"),
@@ -176,6 +180,10 @@ def test_who_else_saw_the_records_of_an_access(scene: Scene) -> None:
     [
         ("/audit", {"auditor"}),
         ("/audit.csv", {"auditor"}),
+        ("/audit.ndjson", {"auditor"}),
+        ("/audit/summary", {"auditor"}),
+        ("/owner/summary", {"lead", "checker"}),
+        ("/audit/searches", {"auditor", "lead", "checker"}),
         ("/owner", {"lead", "checker"}),
         ("/owner.csv", {"lead", "checker"}),
     ],
@@ -267,6 +275,8 @@ def test_a_search_that_takes_long_says_how_far_it_got_and_goes_on(scene: Scene, 
     [
         ({"person": "somebody"}, "Person is the id"),
         ({"bbox": "1,2"}, "Area needs four numbers"),
+        ({"polygon": "1,2,3,4"}, "Corners of an area needs 3 to 100 corners"),
+        ({"polygon": "0,0,1,1,1,0,0,1"}, "Corners of an area crosses itself"),
         ({"since": "yesterday"}, "Time needs times"),
         ({"since": "2021-01-02T00:00", "until": "2021-01-01T00:00"}, "ends before it begins"),
         ({"decision": "maybe"}, "Decision is one of"),
@@ -302,7 +312,7 @@ def test_people_are_named_on_the_page_by_the_name_that_the_hub_knows(scene: Scen
     assert "<b>& co" not in refused
 
 
-@pytest.mark.parametrize("name", ["purpose", "case", "client", "mou", "organisation", "type", "owner", "session", "dataset"])
+@pytest.mark.parametrize("name", ["purpose", "case", "client", "mou", "grant", "organisation", "type", "owner", "session", "dataset"])
 def test_hostile_text_in_a_filter_is_shown_as_text(scene: Scene, name: str) -> None:
     page = scene.open("auditor", "/audit", **{name: HOSTILE}).text
     assert "<script>alert" not in page
@@ -326,7 +336,7 @@ def test_hostile_text_in_a_leaf_is_shown_as_text(scene: Scene) -> None:
 
 
 def test_the_csv_is_exactly_what_is_filtered(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "CHUNK", 2)
+    monkeypatch.setattr(audit_files, "CHUNK", 2)
     answer = scene.open("lead", "/owner.csv", type="query", before="1")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
     assert answer.content.startswith(b"\xef\xbb\xbf")
@@ -387,14 +397,14 @@ def test_a_stream_ends_when_the_session_does(scene: Scene, monkeypatch: pytest.M
     world = scene.world
     made = people.add(world.database.writer, "watch", "leaver", "Leaver", ["auditor"])
     cookie, session = world.services.sessions.begin(made, "passkey")
-    monkeypatch.setattr(pages, "CHUNK", 2)
-    named = audit_csv.lines
+    monkeypatch.setattr(audit_files, "CHUNK", 2)
+    named = audit_csv.people_in
 
-    def lines(*given: Any) -> str:
+    def people_in(*given: Any) -> set[UUID]:
         world.services.sessions.end(session)
         return named(*given)
 
-    monkeypatch.setattr(pages.audit_csv, "lines", lines)
+    monkeypatch.setattr(audit_csv, "people_in", people_in)
     headers = {"Cookie": f"{SESSION_COOKIE}={cookie}"}
     answer = world.http.get("/audit.csv", headers=headers)
     shown = answer.content.decode("utf-8-sig", "replace").count("\r\n")

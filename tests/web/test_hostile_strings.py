@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from hub.api import audit_csv
 from hub.audit.leaf import By
 from hub.identity import organisations, people
 from hub.identity.people import Person
 from hub.records import Sealed
-from hub.web import audit_csv
 from hub.web.templating import TEMPLATES
 from tests.web.fixtures import Open
 from tests.web.hostile import ALIVE, PAYLOADS, Payload, fitting, printable

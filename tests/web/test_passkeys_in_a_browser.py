@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from hub.identity import tickets
 from hub.identity.people import Person
@@ -60,6 +60,22 @@ def test_a_passkey_signs_in_only_while_the_device_knows_its_owner(served: Served
     page.get_by_role("button", name="Sign in with a passkey").click()
     expect(page).to_have_url(f"{served.base}/home")
     expect(page.get_by_role("main")).to_contain_text(who.name)
+
+
+def test_whoever_is_faster_than_the_script_waits_and_sends_no_form_without_a_passkey(
+    served: Served, joined: tuple[Page, Authenticator, Person]
+) -> None:
+    page, _, _ = joined
+    sign_out(page)
+    held: list[Route] = []
+    page.route("**/passkeys.js*", lambda route: held.append(route))
+    page.goto(f"{served.base}/sign-in", wait_until="commit")
+    button = page.get_by_role("button", name="Sign in with a passkey")
+    expect(button).to_be_disabled()
+    with page.expect_request("**/home") as went_on:
+        held[0].fallback()
+        button.click()
+    assert went_on.value.redirected_from
 
 
 def test_the_cookie_is_another_one_after_each_way_in(joined: tuple[Page, Authenticator, Person], later: Later) -> None:

@@ -23,6 +23,7 @@ OWNERS = frozenset((role, organisation) for role in ("auditor", "agreement-lead"
 LEADS = frozenset(seat for seat in SEATS if seat[0] == "agreement-lead")
 VERSION = "/agreements/{mou}/versions/{version}"
 AUDITORS = frozenset({("auditor", "watch")})
+REVIEWERS = AUDITORS | frozenset(seat for seat in OWNERS if seat[0] == "auditor")
 PUBLIC = "public"  # without signing in
 BBOX = "?bbox=1,1,2,2"
 MAY: dict[tuple[str, str], Any] = {
@@ -43,8 +44,17 @@ MAY: dict[tuple[str, str], Any] = {
     ("GET", "/map"): ANALYSTS, ("POST", "/map/export"): ANALYSTS,
     ("GET", "/maps"): ANALYSTS, ("POST", "/maps"): ANALYSTS, ("GET", "/maps/{id}"): ANALYSTS, ("POST", "/maps/{id}/delete"): ANALYSTS,
     ("GET", "/audit"): AUDITORS, ("GET", "/audit.csv"): AUDITORS, ("GET", "/audit/access/{event}"): AUDITORS | OWNERS,
-    ("GET", "/audit/records/{dataset}/{id}"): AUDITORS | OWNERS,
-    ("GET", "/owner"): OWNERS, ("GET", "/owner.csv"): OWNERS,
+    ("GET", "/audit/records/{dataset}/{id}"): AUDITORS | OWNERS, ("GET", "/audit/state"): AUDITORS | OWNERS,
+    ("GET", "/flags"): AUDITORS | OWNERS, ("GET", "/flags/{id}"): AUDITORS | OWNERS, ("POST", "/flags/{id}"): AUDITORS,
+    ("GET", "/reviews"): AUDITORS | OWNERS, ("POST", "/reviews"): AUDITORS | OWNERS,
+    ("POST", "/reviews/{review}/assign"): AUDITORS | OWNERS, ("POST", "/reviews/{review}/end"): AUDITORS | OWNERS,
+    ("GET", "/reviews/runs/{run}"): AUDITORS | OWNERS, ("GET", "/reviews/runs/{run}/review.pdf"): AUDITORS | OWNERS,
+    ("POST", "/reviews/runs/{run}"): REVIEWERS, ("POST", "/reviews/runs/{run}/sign"): REVIEWERS,
+    ("GET", "/owner"): OWNERS, ("GET", "/owner.csv"): OWNERS, ("GET", "/owner.ndjson"): OWNERS, ("GET", "/owner/summary"): OWNERS,
+    ("GET", "/audit.ndjson"): AUDITORS, ("GET", "/audit/summary"): AUDITORS,
+    ("GET", "/audit/searches"): AUDITORS | OWNERS, ("POST", "/audit/searches"): AUDITORS | OWNERS,
+    ("GET", "/audit/searches/{id}"): AUDITORS | OWNERS, ("POST", "/audit/searches/{id}/rename"): AUDITORS | OWNERS,
+    ("POST", "/audit/searches/{id}/delete"): AUDITORS | OWNERS,
 }  # fmt: skip
 PAGES = sorted(MAY)
 

@@ -83,5 +83,6 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
       button.focus();
     });
   });
+  show(false);
   addEventListener("pageshow", () => show(false)); // somebody came back by the back button
 }

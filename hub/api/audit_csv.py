@@ -1,4 +1,4 @@
-"""Leaves of the log as CSV (RFC 4180): UTF-8 with a byte order mark, without which spreadsheets read it as something else.
+"""Leaves of the log as rows of cells, and as CSV (RFC 4180): UTF-8 with a byte order mark, without which spreadsheets misread it.
 
 A cell that a spreadsheet would take for a formula gets an apostrophe before it, and every cell is quoted (the way that OWASP describes
 under "CSV Injection"). Numbers of the hub's own, such as a western longitude, are left as they are.
@@ -24,13 +24,13 @@ BYTE_ORDER_MARK = "\ufeff"
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 
 
-def header() -> str:
-    return BYTE_ORDER_MARK + _lines([COLUMNS])
+def people_in(entries: Iterable[Entry]) -> set[UUID]:
+    """The ids of the people whom entries name as the ones who did it."""
+    return {UUID(person) for e in entries if (person := e.body.get("by", {}).get("person"))}
 
 
-def lines(entries: Iterable[Entry], names: Mapping[UUID, Named]) -> str:
-    """`names`: of the people whom entries name."""
-    return _lines(_cells(entry, names) for entry in entries)
+def header(columns: Iterable[str] = COLUMNS) -> str:
+    return BYTE_ORDER_MARK + lines([columns])
 
 
 def defused(value: str) -> str:
@@ -38,14 +38,15 @@ def defused(value: str) -> str:
     return f"'{value}" if value.startswith(FORMULA) or value.lstrip().startswith(FORMULA) else value
 
 
-def _lines(rows: Iterable[Iterable[str | float]]) -> str:
+def lines(rows: Iterable[Iterable[str | float]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerows([defused(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     return out.getvalue()
 
 
-def _cells(entry: Entry, names: Mapping[UUID, Named]) -> list[str | float]:
+def cells(entry: Entry, names: Mapping[UUID, Named]) -> list[str | float]:
+    """One for each of COLUMNS. `names`: of the people whom entries name."""
     leaf: Mapping[str, Any] = entry.body
     by, asked, shown = leaf.get("by", {}), leaf.get("asked", {}), leaf.get("shown", {})
     person = by.get("person")

@@ -1,0 +1,31 @@
+"""Chains of owners: how an owner, or an auditor, sees that a list of leaves about its data is complete. Pure.
+
+    chain 0   SHA-256("HUBOWNER1\\0" | owner)            owner in UTF-8; empty for the hub's own log
+    chain n   SHA-256(chain n-1 | n u64 | index u64 | leaf hash)
+
+`index` is the leaf's place in the tree. Each batch that goes into the tree ends with a *heads leaf*, which tells (n, chain) of every owner
+to whose list it added; from time to time one tells those of all (`whole`). So the tree commits to each list: whoever leaves an entry
+out, adds one or moves one changes every later head. Inclusion proofs alone can't show that all entries were presented.
+"""
+
+from hashlib import sha256
+from typing import NamedTuple
+
+TYPE = "heads"
+
+
+class Head(NamedTuple):
+    """How many leaves an owner's list has, and the chain over them."""
+
+    n: int
+    chain: bytes
+
+    def follow(self, index: int, leaf_hash: bytes) -> "Head":
+        """With one leaf more, which is at `index` of the tree."""
+        n = self.n + 1
+        return Head(n, sha256(self.chain + n.to_bytes(8, "big") + index.to_bytes(8, "big") + leaf_hash).digest())
+
+
+def start(owner: str) -> Head:
+    """The head of a list without leaves; `owner` is empty for the hub's own log."""
+    return Head(0, sha256(b"HUBOWNER1\0" + owner.encode()).digest())

@@ -1,0 +1,1 @@
+"""Tests of the witness: what it cosigns, and what it never does."""
