@@ -17,7 +17,11 @@ AT_ONCE: Final = 5_000
 BUCKET: Final = "default"  # of what is kept without end
 _ALONE = text("select pg_advisory_xact_lock(7203, 1)")  # nobody adds a DEK meanwhile (keys.dek_has_its_kek)
 _BURY = text("insert into keys.shredded (record) select unnest(cast(:records as uuid[])) on conflict do nothing")
-_DELETE = text("delete from keys.dek where record = any(cast(:records as uuid[]))")
+# DEKs are locked by their key, KEKs by their number, as everywhere: of two that want the same ones, one waits for the other.
+_DELETE = text("""
+    with locked as materialized (
+      select record, class, rev from keys.dek where record = any(cast(:records as uuid[])) order by record, class, rev for update)
+    delete from keys.dek d using locked l where (d.record, d.class, d.rev) = (l.record, l.class, l.rev)""")
 _BUCKETS = text("""
     select k.owner, k.bucket, array_agg(k.kek_id order by k.kek_id) as ids from keys.kek k
     where k.bucket like 'until-%' and k.destroyed_at is null group by k.owner, k.bucket order by k.bucket, k.owner""")
@@ -26,11 +30,16 @@ _RECORDS = text("""
     order by d.record limit :most""")
 _LEFT = text("""
     select d.record, d.class, d.rev, d.row, d.kek_id from keys.dek d
-    where d.kek_id = any(cast(:ids as int[])) and d.record = any(cast(:records as uuid[])) for update""")
-_DESTROY = text("update keys.kek set wrapped = '', destroyed_at = now() where kek_id = any(cast(:ids as int[]))")
+    where d.kek_id = any(cast(:ids as int[])) and d.record = any(cast(:records as uuid[]))
+    order by d.record, d.class, d.rev for update""")
+_DESTROY = text("""
+    with locked as materialized (
+      select kek_id from keys.kek where kek_id = any(cast(:ids as int[])) order by kek_id for no key update)
+    update keys.kek k set wrapped = '', destroyed_at = now() from locked l where k.kek_id = l.kek_id""")
 _SWEEP = text("""
     delete from keys.dek d where d.ctid = any(array(
-      select x.ctid from keys.dek x join keys.kek k using (kek_id) where k.destroyed_at is not null limit :most))""")
+      select x.ctid from keys.dek x join keys.kek k using (kek_id) where k.destroyed_at is not null
+      limit :most for update of x skip locked))""")
 _OLDEST = text("select min(made_at) from keys.backups where destroyed_at is null")
 _Row = Row[*tuple[Any, ...]]
 

@@ -35,7 +35,7 @@ _ROTATED = text(f"""
 _ADD = text("""
     insert into keys.kek (owner, class, bucket, epoch, wrapped) values (cast(:owner as uuid), :cls, :bucket, :epoch, :wrapped)
     on conflict do nothing""")
-_FORMER = text(f"select k.* from keys.kek k where not {_NEWEST} and k.destroyed_at is null order by k.kek_id")
+_FORMER = text(f"select k.* from keys.kek k where not {_NEWEST} and k.destroyed_at is null order by k.kek_id limit 1 for update of k")
 _SUCCESSOR = text(f"select k.* from keys.kek k where {_NEWEST} and (k.owner, k.class, k.bucket) = (cast(:owner as uuid), :cls, :bucket)")
 _DEKS = text("select record, class, rev, row from keys.dek where kek_id = :kek_id order by record, class, rev limit :most for update")
 _REWRAP = text("""

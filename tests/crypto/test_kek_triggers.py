@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from hub.crypto.keyring import Keyring, Sealing
+from hub.db import MIGRATIONS
 from tests.crypto.test_keyring import change, count, wait_until_blocked
 
 pytestmark = pytest.mark.db
@@ -164,3 +165,32 @@ def test_without_the_triggers_a_dek_could_lose_its_kek(keys_admin: sa.Engine, ke
     change(keys_admin, "alter table keys.kek disable trigger user")
     assert change(keys_admin, "delete from keys.kek") > 0
     assert orphans(keys_admin) == [(kek,)]
+
+
+BEFORE = (MIGRATIONS / "keys" / "versions" / "0005_keys.sql").read_text()
+UNORDERED = BEFORE[BEFORE.index("create or replace function keys.dek_has_its_kek") : BEFORE.index("grant")]
+
+
+def free_while_waiting(admin: sa.Engine, keks: list[int]) -> int:
+    """Somebody holds the first of these KEKs; whoever adds DEKs of all of them waits for it. How many of the rest are free meanwhile."""
+    adding = threading.Thread(target=change, args=(admin, add_deks(*keks[::-1])))
+    with admin.begin() as holder:
+        holder.exec_driver_sql(f"select from keys.kek where kek_id = {keks[0]} for update")
+        adding.start()
+        wait_until_blocked(admin)
+        with admin.begin() as other:
+            rest = other.exec_driver_sql(f"select from keys.kek where kek_id > {keks[0]} for update skip locked").all()
+    adding.join()
+    assert count(admin, f"keys.dek where kek_id = {keks[-1]}") >= 2
+    return len(rest)
+
+
+def test_keks_are_locked_in_the_order_of_their_numbers(keyring: Keyring, keys_admin: sa.Engine) -> None:
+    """Whoever rotates locks them so; in another order, a publish and a rotation could wait for each other."""
+    keyring.seal_batch([Sealing(UUID(int=1), uuid4(), 1, 1, f"bucket {n}", {4: (1, b"x")}) for n in range(40)])
+    with keys_admin.connect() as connection:
+        keks = [int(n) for n in connection.exec_driver_sql("select kek_id from keys.kek order by kek_id").scalars()]
+    change(keys_admin, f"update keys.kek set wrapped = wrapped where kek_id = {keks[0]}")  # its row is the table's last now
+    assert free_while_waiting(keys_admin, keks) == len(keks) - 1
+    change(keys_admin, UNORDERED)
+    assert free_while_waiting(keys_admin, keks) < len(keks) - 1, "the control: without an order, some are held"

@@ -4,8 +4,11 @@ is lost.
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
+from random import sample
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +19,7 @@ from hub.crypto.keyring import Dek, Keyring
 from hub.crypto.keys import Opening, Sealing
 from hub.crypto.providers import FileRootKey
 from hub.crypto.rotation import Rotation
-from hub.errors import Refused, Tampered
+from hub.errors import Refused, Tampered, Unavailable
 from tests.crypto.conftest import ROOT
 from tests.crypto.test_keyring import change, count
 
@@ -166,6 +169,37 @@ def test_broken_off_at_any_step_everything_opens_and_the_next_run_ends_it(
 def _all(rotation: Rotation) -> None:
     while not rotation.rewrap(2).over:
         pass
+
+
+def test_whoever_rotates_rewraps_and_publishes_at_once_never_waits_in_a_circle(
+    new_process: Callable[[], Keyring], keys_engine: sa.Engine
+) -> None:
+    wrong, until = list[BaseException](), time.monotonic() + 4
+    kept = list[Blobs]()
+
+    def work(step: Callable[[], object]) -> None:
+        try:
+            while not wrong and time.monotonic() < until:
+                step()
+        except BaseException as error:
+            wrong.append(error)
+
+    def publish() -> None:
+        ring = new_process()
+        items = [Sealing(CITY, uuid4(), 1, 1, f"bucket {n}", {4: (1, b"x"), 5: (2, b"y")}) for n in sample(range(8), 8)]
+        with suppress(Unavailable):  # rotated again and again meanwhile
+            kept.append(list(zip(items, ring.seal_batch(items), strict=True)))
+
+    rotations = [Rotation(FileRootKey(ROOT), keys_engine) for _ in range(2)]
+    steps = [publish, publish, *(r.rotate for r in rotations), *(partial(r.rewrap, 20) for r in rotations)]
+    threads = [threading.Thread(target=work, args=(step,)) for step in steps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert kept
+    assert all(opens(new_process(), blobs) for blobs in kept)
 
 
 def test_reads_and_writes_go_on_meanwhile(new_process: Callable[[], Keyring], rotation: Rotation) -> None:
