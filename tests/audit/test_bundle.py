@@ -504,21 +504,21 @@ def test_a_leaf_that_shows_more_than_its_agreement_gives_is_told(world: World) -
     trust = trusted(world)
     world.sequencing.close()
     said = json.loads(rows(world, f"select leaf from hub.audit_leaves where id = {LEAF}")[0][0])
-    for n, change in enumerate(
-        (
-            {"shown": said["shown"] | {"fields": {"place": "clear"}}},
-            {"purpose": "another.purpose"},
-            {"by": {"organisation": "housing", "client": "housing"}},
-            {"under": [said["under"][0] | {"grants": ["none-such"]}]},
-            {"at": "2199-01-01T00:00:00.000Z"},
-        )
-    ):
+    changes: tuple[dict[str, Any], ...] = (
+        {"shown": said["shown"] | {"fields": {"place": "clear"}}},
+        {"purpose": "another.purpose"},
+        {"by": {"organisation": "housing", "client": "housing"}},
+        {"under": [said["under"][0] | {"grants": ["none-such"]}]},
+        {"at": "2199-01-01T00:00:00.000Z"},
+    )
+    for n, change in enumerate(changes):
         event = f"019ab000-0000-7000-8000-0000000000b{n}"
         forged = json.dumps(said | {"event": event} | change, sort_keys=True, separators=(",", ":"))
+        at, organisation = change.get("at", said["at"]), change.get("by", said["by"])["organisation"]
         with world.superuser() as admin:
             admin.exec_driver_sql(
-                "select hub.audit_append(null, %s, 'query', %s, 'health', null, array['police'], array[1], array[%s])",
-                (event, said["at"], forged),
+                "select hub.audit_append(null, %s, 'query', %s, %s, null, array['police'], array[1], array[%s])",
+                (event, at, organisation, forged),
             )
     take(world)
     wrong(

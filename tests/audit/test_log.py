@@ -16,7 +16,10 @@ from hub.audit.leaf import By, Event, Share, event_id
 from hub.audit.log import Log, PolicyChanged, Search, append
 from hub.db import owner_transaction, transaction
 from hub.errors import Unavailable
+from tests.leaves import leaf_text
 from tests.world import World
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 ROLES = ("reader", "writer", "auditor")
 
@@ -153,8 +156,8 @@ def test_a_change_of_the_policy_waits_for_the_leaves_that_have_begun(world: Worl
 def test_a_leaf_over_the_limit_is_refused_by_the_database_too(world: World, event: Event) -> None:
     with pytest.raises(psycopg2.errors.CheckViolation), transaction(world.database.writer) as tx:
         tx.rows(
-            "select hub.audit_append(null, %s::uuid, 'x', now(), null, null, array[null], array[1], array[%s])",
-            (str(event.id), '"' + "é" * 32_767 + '"'),
+            "select hub.audit_append(null, %s::uuid, 'x', %s, null, null, array[null], array[1], array[%s])",
+            (str(event.id), NOON, leaf_text(event.id, "x", NOON, more="é" * 32_767)),
         )
 
 
@@ -241,8 +244,9 @@ def test_who_saw_a_revision_is_found_however_far_back_it_is(world: World) -> Non
     add(world, wanted, [Share("far", (), [77_777])])
     with transaction(world.database.writer) as tx:
         tx.rows(
-            "select hub.audit_append(null, gen_random_uuid(), 'noise', now(), null, null, array['far'], array[1], array['{}'])"
-            " from generate_series(1, 2500)"
+            "select hub.audit_append(null, e, 'noise', %s, null, null, array['far'], array[1], array[replace(%s, 'EVENT', e::text)])"
+            " from (select gen_random_uuid() as e from generate_series(1, 2500)) events",
+            (NOON, leaf_text("EVENT", "noise", NOON, owner="far")),
         )
     (found,) = log.find(Search(revisions=frozenset({77_777})))
     assert found.body["event"] == str(wanted.id)

@@ -5,8 +5,10 @@ make, hub_writer may store and register clients, hub_auditor may read the log, h
 are in force. Everything else is tried here.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,6 +19,7 @@ import sqlalchemy as sa
 
 from hub.datasets import DATASETS
 from hub.sharing.stored import store_parameters
+from tests.leaves import leaf_text
 from tests.wall.raw import ENGINES, begin, rows, sealed, session
 from tests.world import World, feature, grant
 
@@ -371,23 +374,54 @@ def test_the_keys_role_finds_nothing_in_the_main_database(shared: World) -> None
 
 # --- the log -----------------------------------------------------------------------------------------------------------------------
 
-APPEND = "select hub.audit_append(null, %s::uuid, 'query', now(), 'police', null, %s::text[], %s::int[], %s::text[])"
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+APPEND = "select hub.audit_append(null, %s::uuid, 'query', '2026-05-04 12:00:00Z', 'police', null, %s::text[], %s::int[], %s::text[])"
+
+
+def said(event: str, owner: str | None, **more: Any) -> str:
+    return leaf_text(event, "query", NOON, owner=owner, organisation="police", **more)
 
 
 @pytest.mark.parametrize("role", ["hub_reader", "hub_writer", "hub_auditor", "hub_agreements"])
 def test_the_log_takes_a_leaf_once_and_never_another_in_its_place(shared: World, sessions: dict[str, Any], role: str) -> None:
     connection, event = sessions[role], str(uuid4())
-    rows(connection, APPEND, (event, ["police", None], [1, 1], ["{}", '{"own":1}']))
+    first = said(event, "police")
+    rows(connection, APPEND, (event, ["police", None], [1, 1], [first, said(event, None, own=1)]))
     before = _leaves(shared)
-    rows(connection, APPEND, (event, ["police"], [1], ["{}"]))  # the same again, after an unknown outcome
-    others = {'{"other":1}': ["police"], "{}": [None], "{ }": ["police"], "": ["police"], "{": ["police"]}
-    for leaf, owners in others.items():
+    rows(connection, APPEND, (event, ["police"], [1], [first]))  # the same again, after an unknown outcome
+    others = {said(event, "police", other=1): "police", said(event, None): None, first + " ": "police", "": "police", "{": "police"}
+    for leaf, owner in others.items():
         with pytest.raises(psycopg2.Error) as caught:
-            rows(connection, APPEND, (event, owners, [1], [leaf]))
-        assert caught.value.pgcode == ("HB002" if leaf.endswith("}") else "22P02")  # the latter are no JSON
+            rows(connection, APPEND, (event, [owner], [1], [leaf]))
+        assert caught.value.pgcode == ("HB002" if len(leaf) > 1 else "22P02")  # the latter are no JSON
     with pytest.raises(psycopg2.Error) as caught:  # with a leaf that is new beside one that is not the same
-        rows(connection, APPEND, (event, ["health", "police"], [1, 1], ["{}", "{ }"]))
+        rows(connection, APPEND, (event, ["health", "police"], [1, 1], [said(event, "health"), first + " "]))
     assert caught.value.pgcode == "HB002"
+    assert _leaves(shared) == before
+
+
+@pytest.mark.parametrize("role", ["hub_reader", "hub_writer", "hub_auditor", "hub_agreements"])
+def test_a_leaf_is_filed_under_what_it_says(shared: World, sessions: dict[str, Any], role: str) -> None:
+    """So nobody hides an access from an owner's list, from whoever searches by a column, or passes a leaf off as a heads leaf."""
+    connection, event, before = sessions[role], str(uuid4()), _leaves(shared)
+    honest = json.loads(said(event, "police"))
+    for change in (
+        {"owner": "fire"}, {"owner": None}, {"event": str(uuid4())}, {"type": "heads"}, {"type": "export"}, {"part": 2}, {"v": 2},
+        {"at": "2026-05-04T12:00:00.001Z"}, {"at": None}, {"by": {}}, {"by": {"organisation": "fire"}}, {"by": "police"},
+        {"decision": None}, {"asked": 1}, {"shown": []}, {"under": {}},
+    ):  # fmt: skip
+        leaf = json.dumps({name: value for name, value in (honest | change).items() if value is not None})
+        with pytest.raises(psycopg2.Error) as caught:
+            rows(connection, APPEND, (event, ["police"], [1], [leaf]))
+        assert caught.value.pgcode == "HB003", change
+    for leaf in ("[]", "null", "1", "{}", json.dumps(honest, indent=1), json.dumps(honest) + "\t"):
+        with pytest.raises(psycopg2.Error) as caught:
+            rows(connection, APPEND, (event, ["police"], [1], [leaf]))
+        assert caught.value.pgcode == "HB003", leaf
+    heads = leaf_text(event, "heads", NOON, organisation="police", heads={"police": [0, ""]})
+    with pytest.raises(psycopg2.Error) as caught:
+        rows(connection, APPEND.replace("'query'", "'heads'"), (event, [None], [1], [heads]))
+    assert caught.value.pgcode == "HB003"
     assert _leaves(shared) == before
 
 
