@@ -86,7 +86,8 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             le=86_400,
-            description="Sealed fields are refused once a leaf of the log has been waiting so long to be taken into its tree, seconds.",
+            description="Sealed fields are refused once a leaf of the log has been waiting so long to be taken into its tree, or a"
+            " signature of the key process to be taken into the log, seconds.",
         ),
     ] = 60
     witness_quorum: Annotated[

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from hub.audit.bundle import BadTrust, Trust
+from hub.audit.bundle import BadTrust, Trust, pins
 from hub.audit.cited import Replay
-from hub.audit.verify import Unreadable, Verdict, verify
+from hub.audit.lists import whose
+from hub.audit.verify import Unreadable, Verdict, missing_of, verify
 from hub.identity.party_keys import STATEMENT, check
 
 UNREADABLE: Final = 1
@@ -51,6 +52,9 @@ def verified(path: Path, trust: Trust, whole: bool, owners: list[str], replay: R
     for owner in owners:
         if owner not in found.complete:
             found.fail(f"The bundle does not have the complete list of {owner}, which was asked for.")
+        elif not whole and list(found.scope) != ["owner"]:  # of these it was looked at
+            for sentence in missing_of(owner, found):
+                found.fail(sentence)
     return found
 
 
@@ -63,8 +67,11 @@ def told(found: Verdict) -> Iterator[str]:
     yield f"Cosigned by {', '.join(found.cosigned) or 'no witness that is trusted'}."
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.kinds.items()))
     yield f"{found.entries:,} entries, each hashed anew and found at its place in the tree: {kinds or 'none'}."
-    for owner, (count, reach) in sorted(found.complete.items()):
-        yield f"Complete: the list of {owner or 'the hub itself'}, {count:,} leaves, {reach}."
+    size = found.checkpoint.size if found.checkpoint else 0
+    for owner, reach in sorted(found.complete.items()):
+        there = "" if reach.bodies == reach.count else f"; {reach.bodies:,} of them are in this bundle, {reach.expired:,} have expired"
+        up_to = f"up to place {reach.index} of {size}, {reach.at:%Y-%m-%d %H:%M:%S} UTC"
+        yield f"Complete: the list of {whose(owner)}, {reach.count:,} leaves, {up_to}{there}."
     yield f"{found.signatures:,} signatures of the key process, {found.mous} versions of agreements."
     yield from (f"Note: {note}" for note in found.notes)
     yield from (f"WRONG: {sentence}" for sentence in found.wrong)
@@ -74,10 +81,11 @@ def told(found: Verdict) -> Iterator[str]:
 
 
 def pin(path: Path, found: Verdict) -> None:
-    """Notes the checkpoint of a bundle that holds in the trust file, for the next time."""
+    """Notes the checkpoint of a bundle that holds, and its lists, in the trust file, for the next time."""
     said = json.loads(path.read_text())
     draft = path.with_name(path.name + ".new")
-    draft.write_text(json.dumps(said | {"pinned": str(found.checkpoint)}, indent=1) + "\n")
+    kept = {"pinned": str(found.checkpoint), "lists": said.get("lists", {}) | pins(found.heads)}
+    draft.write_text(json.dumps(said | kept, indent=1) + "\n")
     draft.replace(path)
 
 

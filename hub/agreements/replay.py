@@ -9,13 +9,13 @@ from datetime import datetime
 from itertools import combinations
 from typing import Any
 
+from hub.audit.bundle import GIVING
 from hub.audit.leaf import TESTED
 from hub.errors import InvalidPolicy
 from hub.policy.clauses import Grant
 from hub.policy.mou import Mou, read_mou
 from hub.records import Record
 
-ACTIONS = ("query", "export", "match")
 COUNTS = "counts"
 
 
@@ -29,7 +29,7 @@ class Replay:
         self._known: dict[bytes, Mou | None] = {}
 
     def __call__(self, leaf: Mapping[str, Any], files: Mapping[tuple[str, int], bytes]) -> Iterator[str]:
-        if leaf["type"] not in ACTIONS or leaf["decision"] != "permit" or "under" not in leaf:
+        if leaf["type"] not in GIVING or leaf["decision"] != "permit" or "under" not in leaf:
             return
         cited: list[Grant] = []
         for under in leaf["under"]:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from hub.audit.bundle import GIVING
 from hub.audit.leaf import TESTED
 from hub.geo import Box
 
-KINDS = ("query", "export", "match", "refusal")
-GIVEN = ("query", "export", "match")
-"""The kinds that may give something of records; a refusal is that of a token or a role."""
+KINDS = (*GIVING, "refusal")
+"""A refusal is that of a token or a role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +64,4 @@ def given(body: Mapping[str, Any]) -> int:
     """How many records a leaf says were given. What was merely counted or compared was not."""
     shown = body.get("shown", {})
     compared = TESTED in shown.get("fields", {}).values()
-    return shown["count"] if body["type"] in GIVEN and "revisions" in shown and not compared else 0
+    return shown["count"] if body["type"] in GIVING and "revisions" in shown and not compared else 0

@@ -44,6 +44,10 @@ class Agreements:
                 yield f"cites {under['mou']} version {under['version']}, which the bundle lacks."
             elif digest != under["sha256"]:
                 yield f"cites another file of {under['mou']} version {under['version']} than the bundle has."
+        shown, owner = leaf.get("shown", {}), leaf.get("owner")
+        given = leaf["type"] in bundle.GIVING and leaf["decision"] == "permit" and "revisions" in shown
+        if given and leaf["by"].get("organisation") != owner and not leaf.get("under"):
+            yield f"shows {shown.get('count')} records of {owner} to another organisation, and cites no agreement."
         if self._replay is not None:
             yield from (f"does not fit: {sentence}." for sentence in self._replay(leaf, self.files))
 

@@ -13,8 +13,8 @@ from typing import IO, Any, Final
 from sqlalchemy import Engine
 
 from hub.audit import bundle
-from hub.audit.heads import TYPE as HEADS
 from hub.audit.leaf import instant
+from hub.audit.lists import EXPIRY
 from hub.audit.log import Log
 from hub.audit.notes import Checkpoint, Note, Signer
 from hub.audit.search import Search
@@ -26,7 +26,7 @@ from hub.errors import Unavailable
 AT_ONCE: Final = 2_000
 FOUND_AT_ONCE: Final = 1_000
 _ENTRIES = """
-select i.idx, coalesce(l.leaf, h.leaf), i.leaf_hash from hub.log_index i
+select i.idx, coalesce(l.leaf, h.leaf), i.leaf_hash, h.idx is not null from hub.log_index i
 left join hub.audit_leaves l on l.id = i.leaf left join hub.heads_leaves h on h.idx = i.idx
 where i.idx = any(%s) order by i.idx"""
 _NEWEST = """
@@ -34,6 +34,11 @@ select c.size, c.note from hub.checkpoints c where %s <= (
   select count(*) from hub.cosignatures s join hub.witnesses w on w.name = s.witness and w.removed_at is null where s.size = c.size)
 order by c.size desc limit 1"""
 _HEAD_OF = "select idx from hub.heads_leaves where idx < %s and leaf::jsonb->'heads' ? %s order by idx desc limit 1"
+_EXPIRIES = """
+select i.idx, (select max(h.idx) from hub.heads_leaves h where h.idx < (l.leaf::jsonb#>>'{asked,places}')::bigint)
+from hub.audit_leaves l join hub.log_index i on i.leaf = l.id
+where l.terms @> array[%s] and l.owner is null and l.leaf::jsonb->>'decision' = 'permit'
+  and jsonb_typeof(l.leaf::jsonb#>'{asked,places}') = 'number' and i.idx < %s"""
 _STRAYS = """
 select l.event::text from hub.audit_leaves l
 where not exists (select from hub.log_index i where i.leaf = l.id) and not exists (select from hub.log_pending p where p.leaf = l.id)
@@ -106,9 +111,8 @@ class _Bundle:
         size, every = checkpoint.size, leaves is None
         owners = self._owners(size) if every else sorted(set(wanted.owners))
         indexes, later = (range(size), 0) if leaves is None else self._indexes(leaves, size)
-        heads = [] if every else [index for owner in owners for index in self._head_of(owner, size)]
-        places = indexes if every else sorted({*indexes, *heads})
-        hashes, cited, entries, expired = self._entries(places, every)
+        places = indexes if every else sorted({*indexes, *self._telling(owners, size)})
+        hashes, cited, entries = self._entries(places)
         # The root of a tree takes the narrower tile at its edge too.
         edges = {(whole - 1) // WIDTH for whole in (size, wanted.pinned) if 0 < whole <= size}
         self._tiles(size, {index // WIDTH for index in places} | edges)
@@ -125,7 +129,6 @@ class _Bundle:
             "size": size,
             "all": every,
             "complete": owners,
-            "expired": expired,
             "strays": [event for (event,) in self._tx.rows(_STRAYS)] if every else [],
             "files": self._files,
         }
@@ -175,29 +178,27 @@ class _Bundle:
         before = [idx for idx in found if idx < size]
         return before, len(leaves) - len(before)
 
-    def _head_of(self, owner: str, size: int) -> list[int]:
-        return [idx for (idx,) in self._tx.rows(_HEAD_OF, (size, owner))]
+    def _telling(self, owners: Sequence[str], size: int) -> set[int]:
+        """The places of the leaves that tell how far these lists go, how far the tree, and what was removed of it."""
+        heads = {idx for owner in owners for (idx,) in self._tx.rows(_HEAD_OF, (size, owner))}
+        expiries = {idx for row in self._tx.rows(_EXPIRIES, (f"type:{EXPIRY}", size)) for idx in row if idx is not None}
+        return heads | expiries | ({size - 1} if size else set())
 
-    def _entries(self, places: Sequence[int], every: bool) -> tuple[set[bytes], set[tuple[str, int]], int, int]:
-        """Writes the entries. Their hashes, the versions of agreements that they cite, how many there are, and at which place bodies begin
-        that have not expired.
-        """
+    def _entries(self, places: Sequence[int]) -> tuple[set[bytes], set[tuple[str, int]], int]:
+        """Writes the entries. Their hashes, the versions of agreements that they cite, and how many there are."""
         hashes: set[bytes] = set()
         cited: set[tuple[str, int]] = set()
-        count = expired = 0
+        count = 0
         with self._lines(bundle.ENTRIES) as add:
             for first in range(0, len(places), AT_ONCE):
-                for idx, leaf, digest in self._tx.rows(_ENTRIES, (list(places[first : first + AT_ONCE]),)):
+                for idx, leaf, digest, of_heads in self._tx.rows(_ENTRIES, (list(places[first : first + AT_ONCE]),)):
                     hashes.add(bytes(digest))
                     if leaf is None:
                         continue
                     add(f"{idx} {leaf}")
-                    body = json.loads(leaf)
-                    count += body["type"] != HEADS
-                    cited |= {(u["mou"], u["version"]) for u in body.get("under", ())}
-        if every:
-            ((expired,),) = self._tx.rows("select expired from hub.log_state")
-        return hashes, cited, count, expired
+                    count += not of_heads
+                    cited |= cites(leaf)
+        return hashes, cited, count
 
     def _tiles(self, size: int, zero: set[int]) -> None:
         for tile in tiles_of(size):
@@ -233,3 +234,12 @@ class _Bundle:
         for digest in sorted(boundaries):
             for (content,) in self._tx.rows("select * from hub.cited_boundary(%s)", (digest,)):
                 self._add(f"{bundle.BOUNDARIES}{digest}", bytes(content))
+
+
+def cites(leaf: str) -> set[tuple[str, int]]:
+    """The versions of agreements that the text of a leaf cites; none where it has not the form of a leaf, which the verifier tells."""
+    try:
+        under = [(u["mou"], u["version"]) for u in json.loads(leaf).get("under", ())]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return set()
+    return {(mou, version) for mou, version in under if isinstance(mou, str) and type(version) is int and 0 < version < 1 << 31}

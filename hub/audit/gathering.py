@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from hub.audit.accesses import GIVEN
+from hub.audit.bundle import GIVING
 from hub.audit.figures import text_of
 from hub.audit.flagged import SELECT, Flagged
 from hub.audit.leaf import instant
@@ -26,7 +26,7 @@ def gathered(tx: Transaction, scope: Mapping[str, str], since: datetime, until: 
 def _leaves(tx: Transaction, scope: Mapping[str, str], since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
     """Every leaf of the period that may have given something, page by page."""
     terms = [f"{name}:{value}" for name, value in scope.items()] + ["decision:permit"]
-    asked = {"since": since, "until": until, "kinds": list(GIVEN), "terms": terms, "most": AT_ONCE}
+    asked = {"since": since, "until": until, "kinds": list(GIVING), "terms": terms, "most": AT_ONCE}
     at, number = since, 0
     while True:
         rows = tx.rows(_LEAVES, asked | {"at": at, "id": number})

@@ -4,14 +4,17 @@
     chain n   SHA-256(chain n-1 | n u64 | index u64 | leaf hash)
 
 `index` is the leaf's place in the tree. Each batch that goes into the tree ends with a *heads leaf*, which tells (n, chain) of every owner
-to whose list it added; from time to time one tells those of all (`whole`). So the tree commits to each list: whoever leaves an entry
-out, adds one or moves one changes every later head. Inclusion proofs alone can't show that all entries were presented.
+to whose list it added; once an hour (WHOLE_EVERY) one tells those of all (`whole`). So the tree commits to each list: whoever leaves an
+entry out, adds one or moves one changes every later head; and whoever shows an old head can't show one of the last hour. Inclusion proofs
+alone can't show that all entries were presented.
 """
 
+from datetime import timedelta
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-TYPE = "heads"
+TYPE: Final = "heads"
+WHOLE_EVERY: Final = timedelta(hours=1)
 
 
 class Head(NamedTuple):

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 LOG, WITNESS = 0x01, 0x04
 MAX_BYTES: Final = 65_536
 MAX_SIGNATURES: Final = 64
+LATEST: Final = 253_402_300_799
+"""The last second of the year 9999: a cosignature of later than that tells no time, and counts for nothing."""
 _NAME = re.compile(r"[^\s+]+")
 _SIGNATURE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
 
@@ -104,7 +106,7 @@ class Note:
     def cosigned_at(self, key: VerifierKey) -> int | None:
         """When the witness `key` says that it cosigned (seconds since 1970); None: it didn't, or the signature is no good."""
         times = [int.from_bytes(s.value[:8], "big") for s in self.signatures if verified(self.text, s, key)]
-        return max(times) if times and key.kind == WITNESS else None
+        return max((at for at in times if at <= LATEST), default=None) if key.kind == WITNESS else None
 
 
 @dataclass(frozen=True, slots=True)

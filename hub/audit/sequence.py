@@ -9,8 +9,9 @@ import json
 import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -19,7 +20,7 @@ import orjson
 import psycopg2
 import sqlalchemy as sa
 
-from hub.audit.heads import TYPE, Head, start
+from hub.audit.heads import TYPE, WHOLE_EVERY, Head, start
 from hub.audit.leaf import VERSION, event_id, instant
 from hub.audit.notes import Checkpoint, Note, Signer
 from hub.audit.tiles import WIDTH, Edge, Tile, Tree
@@ -32,7 +33,6 @@ AT_ONCE: Final = 5_000
 OWNERS_AT_ONCE: Final = 400
 """How many owners one heads leaf tells of: under the 65,535 bytes of a leaf, with the longest names."""
 Row = tuple[int, int | None, bytes, str | None, int | None]
-WHOLE_EVERY: Final = timedelta(hours=1)
 _TAKE = """
 with taken as (delete from hub.log_pending where leaf = any(array(select leaf from hub.log_pending order by leaf limit %s))
                returning leaf, leaf_hash, owner)
@@ -58,10 +58,11 @@ class PutBack(HubError):
 
 @dataclass(frozen=True)
 class Place:
-    """A tree's size and root."""
+    """A tree's size and root. `heads`: SHA-256 over the heads of all lists at this place, where it is known."""
 
     size: int
     root: bytes
+    heads: bytes | None = field(default=None, compare=False)
 
 
 class Memory:
@@ -82,12 +83,16 @@ class Memory:
         if not self._path.exists():
             return []
         kept = json.loads(read_private(self._path, "note of the last checkpoint", 1_000))
-        return [Place(size, bytes.fromhex(tree)) for size, tree in kept]
+        return [Place(size, *(bytes.fromhex(digest) for digest in digests)) for size, *digests in kept]
+
+    def heads_at(self, place: Place) -> bytes | None:
+        """The digest of the heads that were signed with this place; None: it isn't known here."""
+        return next((known.heads for known in self.places if known == place), None)
 
     def keep(self, *places: Place) -> None:
         """Durable on return."""
         self.places = list(places)
-        replace(self._path, json.dumps([(place.size, place.root.hex()) for place in places]).encode())
+        replace(self._path, json.dumps([(p.size, p.root.hex(), *([p.heads.hex()] if p.heads else [])) for p in places]).encode())
 
 
 class Sequencer:
@@ -96,6 +101,7 @@ class Sequencer:
     def __init__(self, engine: sa.Engine, signer: Signer, memory: Memory, clock: Callable[[], datetime]) -> None:
         self._engine, self._signer, self._memory, self._clock = engine, signer, memory, clock
         self._edge: Edge | None = None
+        self._heads: dict[str, Head] = {}  # of all lists, as the tree of `_edge` tells them
 
     def take(self, most: int = AT_ONCE) -> int:
         """Takes up to `most` waiting leaves into the tree; how many. Durable on return, with a checkpoint.
@@ -116,13 +122,13 @@ class Sequencer:
             if not taken:  # another sequencer was first
                 return 0
             if edge is None or edge.size != place.size:
-                edge = _edge_at(tx, place.size)
+                edge, self._heads = _edge_at(tx, place.size), self._read_heads(tx, place)
             if edge.root() != place.root:
                 raise PutBack(f"The tiles of the audit log don't give the root of its tree of {place.size} leaves. Nothing is signed.")
-            now = self._clock()
+            now, place = self._clock(), Place(place.size, place.root, _digest(self._heads))
             rows, whole_at = self._rows(tx, place.size, taken, now, whole_at, signed if len(taken) < most else ())
             tiles = edge.append([digest for _, _, digest, _, _ in rows])
-            new = Place(edge.size, edge.root())
+            new = Place(edge.size, edge.root(), _digest(self._heads))
             self._memory.keep(place, new)
             self._store(tx, rows, tiles, new, now, whole_at)
         self._memory.keep(new)
@@ -133,6 +139,7 @@ class Sequencer:
         """Has the log go on from where the database is, whatever was signed before; where that is."""
         with transaction(self._engine) as tx:
             place, _ = self._state(tx, look=False)
+            place = Place(place.size, place.root, _digest(_heads(tx)))
             tx.rows("commit")
         self._memory.keep(place)
         return place
@@ -152,6 +159,16 @@ class Sequencer:
                 "state, or altered. Nothing is signed, and sealed fields will be refused. See docs/operate.md."
             )
         return place, whole_at
+
+    def _read_heads(self, tx: Transaction, place: Place) -> dict[str, Head]:
+        """The heads of all lists. A tree that goes on from others would say that an owner's list is another one than it is."""
+        heads, signed = _heads(tx), self._memory.heads_at(place)
+        if signed is not None and _digest(heads) != signed:
+            raise PutBack(
+                f"The owners' lists in the audit log are not those that this key has last signed, at {place.size} leaves: they were "
+                "altered. Nothing is signed, and sealed fields will be refused. See docs/operate.md."
+            )
+        return heads
 
     def _goes_on(self, tx: Transaction, place: Place) -> bool:
         """Whether the database is further than what was noted here, and goes on from there, signed with this key: a sequencer on another
@@ -179,17 +196,18 @@ class Sequencer:
     ) -> tuple[list[Row], datetime | None]:
         """The rows of the index: the leaves, and the heads leaves that end the batch."""
         whole = whole_at is None or now - whole_at >= WHOLE_EVERY
-        heads = _heads(tx, {owner for _, _, owner in taken}, whole)
+        heads, told = self._heads, set(self._heads) if whole else set[str]()
         rows: list[Row] = []
         for leaf, digest, owner in taken:
             index = size + len(rows)
-            heads[owner] = heads[owner].follow(index, bytes(digest))
+            heads[owner] = heads.get(owner, start(owner)).follow(index, bytes(digest))
+            told.add(owner)
             rows.append((index, leaf, bytes(digest), owner, heads[owner].n))
-        owners = sorted(heads)
+        owners = sorted(told)
         for first in range(0, len(owners), OWNERS_AT_ONCE):
-            told = {owner: heads[owner] for owner in owners[first : first + OWNERS_AT_ONCE]}
+            some = {owner: heads[owner] for owner in owners[first : first + OWNERS_AT_ONCE]}
             event = event_id(now, os.urandom(10))
-            text = _heads_leaf(event, now, os.urandom(16), told, whole, (signed[0][0], bytes(signed[0][1])) if signed else None)
+            text = _heads_leaf(event, now, os.urandom(16), some, whole, (signed[0][0], bytes(signed[0][1])) if signed else None)
             index = size + len(rows)
             tx.rows("insert into hub.heads_leaves (idx, leaf) values (%s, %s)", (index, text))
             rows.append((index, None, leaf_hash(text.encode()), None, None))
@@ -220,9 +238,12 @@ class Sequencer:
         )  # fmt: skip
 
 
-def _heads(tx: Transaction, owners: set[str], every: bool) -> dict[str, Head]:
-    found = tx.rows("select owner, count, chain from hub.log_heads where %s or owner = any(%s)", (every, sorted(owners)))
-    return {owner: start(owner) for owner in owners} | {owner: Head(n, bytes(chain)) for owner, n, chain in found}
+def _heads(tx: Transaction) -> dict[str, Head]:
+    return {owner: Head(n, bytes(chain)) for owner, n, chain in tx.rows("select owner, count, chain from hub.log_heads")}
+
+
+def _digest(heads: Mapping[str, Head]) -> bytes:
+    return sha256(json.dumps([(owner, head.n, head.chain.hex()) for owner, head in sorted(heads.items())]).encode()).digest()
 
 
 def _edge_at(tx: Transaction, size: int) -> Edge:

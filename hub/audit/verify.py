@@ -8,15 +8,13 @@ one that its hash names, and be signed by its parties.
 
 import json
 import zipfile
-from base64 import b64decode
+import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import pairwise
 from typing import IO, Any, Final
-from uuid import UUID
 
 import orjson
 
@@ -24,17 +22,19 @@ from hub.audit import bundle
 from hub.audit.bundle import Trust
 from hub.audit.cited import Agreements, CheckSignature, Replay
 from hub.audit.heads import TYPE as HEADS
-from hub.audit.heads import Head, start
+from hub.audit.heads import Head
+from hub.audit.lists import Lists, Reach
 from hub.audit.notes import BadNote, Checkpoint, Note
+from hub.audit.signatures import Signatures
 from hub.audit.tiles import SIZE, WIDTH, Tree, tile_at, tiles_of
 from hub.audit.tree import leaf_hash, root_of
-from hub.leaf_chain import NOTHING, Signed, genuine, verified
 
 MAX_LINE: Final = 500_000
 PIECE: Final = 1 << 20
 LONG: Final = (bundle.ENTRIES, bundle.SIGNATURES)
 """Files that are read line by line."""
 TOLD: Final = 50
+MALFORMED: Final = (BadNote, KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError)
 
 
 class Unreadable(Exception):
@@ -43,7 +43,9 @@ class Unreadable(Exception):
 
 @dataclass
 class Verdict:
-    """What was found. `wrong`: a sentence for each thing that doesn't hold, in the order found, and how many there were."""
+    """What was found. `wrong`: a sentence for each thing that doesn't hold, in the order found, and how many there were. `complete`: by
+    owner how far its list goes, and `heads` what it comes to; `unsigned`: places of accesses that the key process has not signed.
+    """
 
     checkpoint: Checkpoint | None = None
     scope: Mapping[str, Any] = field(default_factory=dict)
@@ -53,7 +55,9 @@ class Verdict:
     more_wrong: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     cosigned: list[str] = field(default_factory=list)
-    complete: dict[str, tuple[int, str]] = field(default_factory=dict)
+    complete: dict[str, Reach] = field(default_factory=dict)
+    heads: dict[str, Head] = field(default_factory=dict)
+    unsigned: list[int] = field(default_factory=list)
     signatures: int = 0
     mous: int = 0
     whole: bool = False
@@ -83,9 +87,9 @@ def verify(file: IO[bytes], trust: Trust, check_signature: CheckSignature | None
         with zipfile.ZipFile(file) as archive:
             return _Verifier(archive, trust, check_signature, replay).run()
     # What zipfile raises for a file that is none, is cut off, is packed in a way that Python can't unpack, or is encrypted.
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise Unreadable(f"it is not a ZIP file that can be read: {error}") from None
-    except (BadNote, KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+    except MALFORMED as error:
         raise Unreadable(f"it is malformed: {error}") from None
 
 
@@ -96,11 +100,10 @@ class _Verifier:
         self._verdict = Verdict()
         self._manifest: dict[str, Any] = json.loads(self._bytes(bundle.MANIFEST))
         self._names = {info.filename for info in archive.infolist()}
+        self._every = bool(self._manifest["all"])
         self._zero: dict[int, bytes] = {}
-        self._chains: dict[str, list[tuple[int, bytes]]] = {}
-        self._signed: dict[bytes, list[Signed]] = {}
-        self._links: dict[str, dict[int, Head]] = {}
-        self._unsigned = self._signed_until = 0
+        self._signatures = Signatures(trust.keyd, trust.signed_from, self._every)
+        self._bodies: set[int] = set()
 
     def run(self) -> Verdict:
         found = self._verdict
@@ -111,21 +114,23 @@ class _Verifier:
         found.checkpoint = self._verify_checkpoint()
         tree = self._tree(found.checkpoint)
         self._verify_pinned(tree)
-        self._read_chains(tree)
-        self._read_signatures()
-        for sentence in self._agreements.load(self._names):
-            found.fail(sentence)
-        found.notes += self._agreements.notes
-        found.mous = len(self._agreements.files)
+        self._lists = Lists(tree.size, self._at, self._trust.lists)
+        for name in sorted(self._names):
+            if name.startswith(bundle.OWNERS):
+                self._told(self._lists.read(name.removeprefix(bundle.OWNERS).removesuffix(bundle.CHAIN), self._bytes(name)))
+        for line in self._lines(bundle.SIGNATURES):
+            self._told(self._signatures.read(line))
+        self._told(self._agreements.load(self._names))
         self._verify_entries(tree)
-        self._verify_heads_reached(tree)
-        if self._unsigned:
-            never = "were not signed by the key process: they were never answered (it could not be reached), or were added by somebody"
-            found.notes.append(f"{self._unsigned} accesses {never}.")
-        if self._manifest["all"]:
-            self._verify_all(tree)
-            found.whole = True
+        self._verify_ends(tree)
+        found.notes += [*self._agreements.notes, *self._lists.notes(), *self._signatures.notes()]
+        found.mous, found.signatures, found.unsigned = len(self._agreements.files), self._signatures.count, self._signatures.unsigned
+        found.whole = self._every
         return found
+
+    def _told(self, sentences: Iterable[str]) -> None:
+        for sentence in sentences:
+            self._verdict.fail(sentence)
 
     def _bytes(self, name: str) -> bytes:
         return self._archive.read(name)
@@ -184,11 +189,15 @@ class _Verifier:
     def _tree(self, checkpoint: Checkpoint) -> Tree:
         """The tree of the bundle's tiles, each level folded anew from the one below where that is there."""
         tiles: dict[tuple[int, int], bytes] = {}
-        for name in self._names:
-            tile = tile_at(name.removeprefix(bundle.TILES)) if name.startswith(bundle.TILES) else None
-            if tile is not None:
-                tiles[tile.level, tile.n] = self._bytes(name)
-        for tile in tiles_of(checkpoint.size):
+        whole = set(tiles_of(checkpoint.size))
+        for name in sorted(self._names):
+            if name.startswith(bundle.TILES):
+                tile = tile_at(name.removeprefix(bundle.TILES))
+                if tile in whole:
+                    tiles[tile.level, tile.n] = self._bytes(name)
+                else:
+                    self._verdict.fail(f"The file {name} is no tile of a tree of {checkpoint.size} leaves.")
+        for tile in sorted(whole):
             held = tiles.get((tile.level, tile.n))
             if held is None:
                 if tile.level:
@@ -236,30 +245,11 @@ class _Verifier:
         at = SIZE * (index % WIDTH)
         return held[at : at + SIZE] if held is not None and len(held) >= at + SIZE else None
 
-    def _read_chains(self, tree: Tree) -> None:
-        for name in sorted(self._names):
-            if not name.startswith(bundle.OWNERS):
-                continue
-            owner, raw = name.removeprefix(bundle.OWNERS).removesuffix(bundle.CHAIN), self._bytes(name)
-            rest = len(raw) % bundle.LINK.size
-            links = list(bundle.LINK.iter_unpack(raw[: len(raw) - rest]))
-            if rest or any(a >= b for (a, _), (b, _) in pairwise(links)):
-                self._verdict.fail(f"The list of {_whose(owner)} is not in the order of the tree.")
-            for index, digest in links:
-                there = self._at(index)
-                if index >= tree.size or (there is not None and there != digest):
-                    self._verdict.fail(f"The list of {_whose(owner)} has a leaf at {index} which the tree doesn't have there.")
-            self._chains[owner] = links
-
     def _verify_entries(self, tree: Tree) -> None:
         found, last = self._verdict, -1
-        places = {owner: {index for index, _ in links} for owner, links in self._chains.items()}
-        self._heads_seen: dict[str, tuple[int, int]] = {}
-        self._bodies: set[int] = set()
         for line in self._lines(bundle.ENTRIES):
             place, _, text = line.partition(b" ")
-            index = int(place)
-            digest = leaf_hash(text)
+            index, digest = int(place), leaf_hash(text)
             if index <= last or index >= tree.size:
                 found.fail(f"Entry {index} is out of order, or beyond the tree.")
             last = index
@@ -267,111 +257,41 @@ class _Verifier:
             if self._at(index) != digest:
                 found.fail(f"Entry {index} was altered or exchanged: its body does not have the hash that the tree has there.")
                 continue
-            leaf = orjson.loads(text)
-            found.kinds[leaf["type"]] += 1
-            if leaf["type"] == HEADS:
-                self._verify_heads(index, leaf)
-                continue
-            owner = leaf.get("owner") or ""
-            if owner in places and index not in places[owner]:
-                found.fail(f"Entry {index} is about {_whose(owner)} and is not in that list.")
-            self._verify_signed(index, leaf, digest)
-            for sentence in self._agreements.cited(leaf):
-                found.fail(f"Entry {index} {sentence}")
+            try:
+                self._told(self._wrong_with(index, orjson.loads(text), digest))
+            except MALFORMED as error:  # whoever can add leaves can add such a one: the others are verified all the same
+                found.fail(f"Entry {index} is no leaf that can be read: {error!r}.")
 
-    def _verify_heads(self, index: int, leaf: Mapping[str, Any]) -> None:
-        for owner, (n, chain) in leaf["heads"].items():
-            if owner not in self._chains:
-                continue
-            links = self._chains[owner]
-            right = (
-                n <= len(links)
-                and (n == len(links) or links[n][0] > index)
-                and (n == 0 or links[n - 1][0] < index)
-                and self._head(owner, n).chain == b64decode(chain)
-            )
-            if not right:
-                head = f"does not come to the head that the tree tells at {index}"
-                self._verdict.fail(f"The list of {_whose(owner)} {head}: a leaf was left out, added or moved.")
-            self._heads_seen[owner] = max(self._heads_seen.get(owner, (-1, 0)), (index, n))
-        if "signed" in leaf and self._manifest["all"]:
-            n, chain = leaf["signed"]
-            self._signed_until = n
-            if self._chain_at.get(n) != b64decode(chain):
-                self._verdict.fail(
-                    f"The signatures of the key process don't come to the chain that the tree tells at {index} (number {n})."
-                )
+    def _wrong_with(self, index: int, leaf: Mapping[str, Any], digest: bytes) -> Iterator[str]:
+        self._verdict.kinds[leaf["type"]] += 1
+        if leaf["type"] == HEADS:
+            yield from self._lists.heads(index, leaf)
+            yield from self._signatures.heads(index, leaf)
+            return
+        yield from self._lists.entry(index, leaf)
+        self._signatures.entry(index, leaf, digest)
+        for sentence in self._agreements.cited(leaf):
+            yield f"Entry {index} {sentence}"
 
-    def _head(self, owner: str, n: int) -> Head:
-        known = self._links.setdefault(owner, {0: start(owner)})
-        if n not in known:
-            at = max(k for k in known if k <= n)
-            head = known[at]
-            for index, digest in self._chains[owner][at:n]:
-                head = head.follow(index, digest)
-            known[n] = head
-        return known[n]
-
-    def _verify_heads_reached(self, tree: Tree) -> None:
-        for owner, links in self._chains.items():
-            index, n = self._heads_seen.get(owner, (-1, 0))
-            if n != len(links) or index < 0:
-                self._verdict.fail(f"No heads leaf of the bundle tells of the whole list of {_whose(owner)}.")
-            else:
-                self._verdict.complete[owner] = n, f"up to place {index} of {tree.size}"
-        for owner in self._manifest["complete"]:
-            if owner not in self._chains:
-                self._verdict.fail(f"The bundle says that the list of {_whose(owner)} is complete, and doesn't have it.")
-
-    def _read_signatures(self) -> None:
-        found, before = self._verdict, NOTHING
-        self._chain_at: dict[int, bytes] = {}
-        for line in self._lines(bundle.SIGNATURES):
-            said = orjson.loads(line)
-            raw = {name: b64decode(said[name]) for name in ("leaf", "chain", "key", "signature")}
-            entry = Signed(int(said["n"]), UUID(said["event"]), raw["leaf"], raw["chain"], raw["key"], raw["signature"])
-            good = genuine(entry, *before) if self._manifest["all"] else verified(entry)
-            if entry.key not in self._trust.keyd:
-                found.fail(f"Signature {entry.n} is by a key that is not trusted as the key process's.")
-            elif not good:
-                found.fail(f"Signature {entry.n} of the key process doesn't verify, or doesn't follow from number {before[0]}.")
-            else:
-                self._signed.setdefault(entry.leaf_hash, []).append(entry)
-            before = entry.n, entry.chain
-            self._chain_at[entry.n] = entry.chain
-            found.signatures += 1
-
-    def _verify_signed(self, index: int, leaf: Mapping[str, Any], digest: bytes) -> None:
-        by_operator = leaf["type"] == "audit" and leaf["by"].get("client") == "cli"  # which answers without the key process
-        if leaf["type"] in bundle.DISCLOSING and index >= self._trust.signed_from and not by_operator:
-            self._unsigned += digest not in self._signed
-
-    def _verify_all(self, tree: Tree) -> None:
-        """Every place belongs to one list or is a heads leaf; every body is there; every signed leaf is in the tree."""
-        found, expired = self._verdict, int(self._manifest.get("expired", 0))
-        counts = Counter(index for links in self._chains.values() for index, _ in links)
-        heads = self._bodies - counts.keys()
-        missing = [index for index in range(tree.size) if index not in counts and index not in self._bodies]
-        for index in [i for i, n in counts.items() if n > 1]:
-            found.fail(f"Place {index} is in more than one list.")
-        for index in missing:
-            found.fail(f"Place {index} is in nobody's list, and its leaf is missing.")
-        for index in sorted(counts.keys() - self._bodies):
-            if index >= expired:
-                found.fail(f"The leaf at {index} is missing: its body was deleted.")
-        if expired:
-            found.notes.append(f"The bodies of the first {expired} places have expired; their hashes are verified.")
-        if len(heads) != found.kinds[HEADS]:
-            found.fail("A leaf that is no heads leaf is in nobody's list.")
+    def _verify_ends(self, tree: Tree) -> None:
+        """What shows once everything was read: lists that don't reach the end, leaves that are missing."""
+        found, scope = self._verdict, self._manifest["scope"]
+        self._told(self._lists.end(self._bodies, self._manifest["complete"]))
+        found.complete = {owner: self._lists.reach(owner, self._bodies) for owner in self._lists.complete}
+        found.heads = {owner: self._lists.head_of(owner) for owner in found.complete}
+        if self._every:
+            self._told(self._lists.whole(self._bodies))
+            for stray in self._manifest.get("strays", ()):
+                found.fail(f"The log's table has a leaf that is neither in the tree nor waiting for it: event {stray}.")
+        owner = scope["owner"] if list(scope) == ["owner"] else None
+        if owner is not None and not self._every:
+            self._told(missing_of(owner, found))
         there = {held[at : at + SIZE] for held in self._zero.values() for at in range(0, len(held), SIZE)}
-        for digest, entries in self._signed.items():
-            # What was signed after the last heads leaf may come into the tree after this checkpoint.
-            if digest not in there and entries[0].n <= self._signed_until:
-                signed = f"The leaf that the key process signed as number {entries[0].n}"
-                found.fail(f"{signed} is not in the tree: it was deleted before it got there.")
-        for stray in self._manifest.get("strays", ()):
-            found.fail(f"The log's table has a leaf that is neither in the tree nor waiting for it: event {stray}.")
+        self._told(self._signatures.end(there, self._every or owner is not None))
 
 
-def _whose(owner: str) -> str:
-    return owner or "the hub itself"
+def missing_of(owner: str, found: Verdict) -> Iterator[str]:
+    """What a bundle lacks that should have every leaf of an owner."""
+    reach = found.complete.get(owner)
+    if reach is not None and reach.missing:
+        yield f"{reach.missing} leaves of the list of {owner} are not in the bundle: they were left out, or their bodies were deleted."

@@ -40,6 +40,7 @@ class Watch:
     def __init__(self, engine: sa.Engine, quorum: int, alarm_s: int, behind_s: int, tick: Callable[[], float] = time.monotonic) -> None:
         self._engine, self._quorum, self._alarm_s, self._behind_s, self._tick = engine, quorum, alarm_s, behind_s, tick
         self._n, self._chain = NOTHING
+        self._key: bytes | None = None
         self._missing: dict[int, tuple[bytes, float]] = {}
         self._verified: set[tuple[str, int]] = set()
 
@@ -63,6 +64,9 @@ class Watch:
             entry = Signed(n, event, bytes(digest), bytes(chain), bytes(key), bytes(signature))
             if not genuine(entry, self._n, self._chain):
                 self._alarm(tx, CHAIN, n, f"Signature {n} of the key process doesn't follow from number {self._n}, or doesn't verify.")
+            elif self._key not in (None, entry.key):
+                self._alarm(tx, CHAIN, n, f"Signature {n} is by another key than those before it, of which the key process has one alone.")
+            self._key = self._key or entry.key
             if not there:
                 self._missing[n] = entry.leaf_hash, self._tick()
             self._n, self._chain = n, entry.chain

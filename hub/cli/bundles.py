@@ -16,6 +16,7 @@ from hub.agreements.replay import Replay
 from hub.audit.expiry import expire, months_before
 from hub.audit.export import Exporter, Wanted
 from hub.audit.leaf import By, Event, event_id
+from hub.audit.lists import EXPIRY
 from hub.audit.log import Log, Search
 from hub.audit.trust import trust_of
 from hub.cli.opened import opened
@@ -123,15 +124,18 @@ def audit_expire(
     """Removes the bodies of leaves of months before, once they are in the tree. Places, hashes and proofs stay. It is itself in the log."""
     now, settings = datetime.now(UTC), read_settings()
     with opened() as database, owner_transaction(addresses_of(settings).main) as tx:
-        parts = months_before(tx, before.date())
+        parts = months_before(tx, before, now)
         if not parts:
             console.print(f"The log has no months before {before:%Y-%m}.")
             return
         if not yes:
             typer.confirm(f"Remove for good the bodies of {', '.join(parts)}?", abort=True)
-        asked = {"before": f"{before:%Y-%m}", "parts": parts}
-        Log(database.auditor).record(Event(event_id(now, os.urandom(10)), "log-expiry", now, By(client="cli"), "permit", asked=asked))
-        gone = expire(tx, parts)
+
+        def logged(places: int) -> None:
+            asked = {"before": f"{before:%Y-%m}", "parts": parts, "places": places}
+            Log(database.auditor).record(Event(event_id(now, os.urandom(10)), EXPIRY, now, By(client="cli"), "permit", asked=asked))
+
+        gone = expire(tx, parts, before, logged)
         tx.rows("commit")
     console.print(f"Removed {gone.leaves:,} bodies; those before place {gone.before:,} of the tree may be gone. Their hashes stay.")
 

@@ -106,7 +106,6 @@ log_state = sa.Table(
     sa.Column("root", sa.LargeBinary, nullable=False),
     sa.Column("whole_at", sa.DateTime(timezone=True), nullable=False),  # when a heads leaf last told of every owner
     sa.Column("beat_at", sa.DateTime(timezone=True), nullable=False),  # when the sequencer last looked
-    sa.Column("expired", sa.BigInteger, nullable=False, server_default=sa.text("0")),  # before this place bodies may be gone
     sa.CheckConstraint("one", name="log_state_one"),
 )
 

@@ -29,7 +29,7 @@ from hub.identity.token_key import read_public
 from hub.identity.tokens import Verifier
 from hub.settings import Settings
 from hub.setup import Addresses, keyd_folder, keyd_socket
-from hub.workers.copying import copy
+from hub.workers.copying import Copying
 from hub.workers.destroying import Destroying
 from hub.workers.ending import utc_now, wait_for_the_end
 from hub.workers.kept import listens
@@ -141,8 +141,19 @@ class Keyd:
                 settings.phone_region,
             )
             pace = Pace(settings.log_behind_s, settings.witness_quorum, settings.witness_block_s)
+            self.copying = Copying(self.signer, self.database.main)
             self.lending = Lending(
-                self.keyring, self.signer, self.database.main, DATASETS, verifier, self.limits, questions, clock, region, pace
+                self.keyring,
+                self.signer,
+                self.database.main,
+                DATASETS,
+                verifier,
+                self.limits,
+                questions,
+                clock,
+                region,
+                pace,
+                lambda: self.copying.behind_s,
             )
             self._server = KeyServer(keyd_socket(settings), self.lending, _users(settings))
         except BaseException:
@@ -163,7 +174,7 @@ class Keyd:
 
     def _chores(self) -> None:
         while not self._stopped.wait(CHORES_S):
-            for what, chore in (("copy signatures", self._copy), ("destroy keys", self.destroying.run)):
+            for what, chore in (("copy signatures", self.copying.run), ("destroy keys", self.destroying.run)):
                 try:
                     chore()
                 except HubError as error:
@@ -171,9 +182,6 @@ class Keyd:
                 except Exception:
                     if not self._stopped.is_set():
                         _log.exception("waits", what=what)
-
-    def _copy(self) -> int:
-        return copy(self.signer, self.database.main)
 
 
 def run(settings: Settings, addresses: Addresses, until: Callable[[], object] | None = None) -> None:

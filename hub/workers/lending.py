@@ -52,7 +52,9 @@ READS: Final = 8  # wrapped keys read at once; more wait for each other
 
 @dataclass(frozen=True)
 class Pace:
-    """How far the log's tree may fall behind, seconds: leaves waiting for it, checkpoints waiting for `quorum` witnesses."""
+    """How far the log may fall behind, seconds: leaves waiting for its tree, and signatures for being copied into it; checkpoints waiting
+    for `quorum` witnesses.
+    """
 
     behind_s: int = 60
     quorum: int = 0
@@ -76,9 +78,10 @@ class Lending:
         clock: Callable[[], datetime],
         region: str | None = None,
         pace: Pace = Pace(),
+        uncopied_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._keyring, self._signer, self._main, self._verifier, self._clock = keyring, signer, main, verifier, clock
-        self._limits, self._questions, self._pace = limits, questions, pace
+        self._limits, self._questions, self._pace, self._uncopied_s = limits, questions, pace, uncopied_s
         self._datasets = {dataset.number: (name, dataset) for name, dataset in datasets.items()}
         self._matching = {dataset.number: Matching(name, dataset, keyring, main, region) for name, dataset in datasets.items()}
         self._slugs: dict[bytes, str] = {}
@@ -229,6 +232,10 @@ class Lending:
         if (behind_s or 0) > self._pace.behind_s:
             raise Unavailable(
                 f"Leaves of the audit log have been waiting for its tree for over {self._pace.behind_s} s; nothing was opened."
+            )
+        if self._uncopied_s() > self._pace.behind_s:
+            raise Unavailable(
+                f"The audit log has not taken the signatures of the key process for over {self._pace.behind_s} s; nothing was opened."
             )
         if (unwitnessed_s or 0) > self._pace.unwitnessed_s:
             raise Unavailable(

@@ -283,3 +283,22 @@ def test_every_month_is_guarded_like_the_whole(hub: Hub) -> None:
     for role in ("hub_reader", "hub_writer", "hub_auditor", "hub_keyd", "hub_sequencer", "hub_agreements"):
         for month in months:
             assert hub.rows(f"select has_table_privilege('{role}', '{month}', 'select, insert, update, delete')") == [(False,)]
+
+
+def test_lists_that_were_altered_are_not_built_upon(hub: Hub) -> None:
+    """Else the tree itself would tell, signed, that an owner's list is shorter than it is."""
+    for _ in range(3):
+        hub.add("police")
+        hub.sequencer.take()
+    assert hub.rows("select count from hub.log_heads where owner = 'police'") == [(3,)]
+    head = start("police").follow(*hub.rows("select idx, leaf_hash from hub.log_index where owner = 'police' order by n limit 1")[0])
+    hub.alter(f"update hub.log_heads set count = 1, chain = '\\x{head.chain.hex()}' where owner = 'police'")
+    hub.add("police")
+    with pytest.raises(PutBack, match="owners' lists in the audit log are not those"):
+        hub.another().take()
+    assert hub.sequencer.take() == 1  # which knows them: the table is what is wrong
+    assert hub.rows("select count from hub.log_heads where owner = 'police'") == [(4,)]
+    assert hub.another().take() == 0
+    hub.add("police")
+    assert hub.another().take() == 1
+    assert [row[3] for row in indexed(hub) if row[2] == "police"] == [1, 2, 3, 4, 5]

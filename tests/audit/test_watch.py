@@ -7,8 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hub.audit.watch import BEHIND, CHAIN, MISSING, WITNESSES, Watch
+from hub.leaf_chain import chained, statement
 from tests.audit.test_bundle import alter, rows, settle
 from tests.world import World, feature, grant
 
@@ -94,6 +96,48 @@ def test_a_signature_that_was_removed_or_changed_raises_an_alarm(clean: World) -
     finally:
         with clean.superuser() as admin:
             admin.exec_driver_sql("insert into hub.leaf_signatures values (%s, %s, %s, %s, %s, %s)", kept)
+
+
+def test_a_signature_by_another_key_raises_an_alarm(clean: World) -> None:
+    """It follows, and verifies with the key that it names: a key process has one key."""
+    clean.get("health", "research", ITEMS)
+    settle(clean)
+    last = clean.keyd.signer.after(0, 100_000)[-1]
+    stranger, digest = Ed25519PrivateKey.generate(), bytes(32)
+    chain = chained(last.chain, last.n + 1, digest)
+    public, signature = stranger.public_key().public_bytes_raw(), stranger.sign(statement(last.n + 1, digest, chain))
+    with clean.superuser() as admin:
+        row = (last.n + 1, str(uuid4()), digest, chain, public, signature)
+        admin.exec_driver_sql("insert into hub.leaf_signatures values (%s, %s, %s, %s, %s, %s)", row)
+    try:
+        Looking(clean).after(0)
+        ((_, detail),) = [a for a in alarms(clean) if a[0] == CHAIN]
+        assert detail.startswith(f"Signature {last.n + 1} is by another key than those before it")
+    finally:
+        alter(clean, f"delete from hub.leaf_signatures where n = {last.n + 1}")
+
+
+def test_signatures_that_the_log_does_not_take_keep_sealed_fields_closed(clean: World) -> None:
+    copies = clean.keyd.copying
+    clean.keyd.copying = Behind()  # type: ignore[assignment]
+    try:
+        answer = clean.get("health", "research", ITEMS)
+        assert answer.status_code == 503
+        assert "has not taken the signatures of the key process" in answer.text
+        assert "narrative" not in answer.text
+        assert clean.get("housing", "research", ITEMS).status_code == 200  # which opens nothing
+    finally:
+        clean.keyd.copying = copies
+    assert clean.get("health", "research", ITEMS).status_code == 200
+
+
+class Behind:
+    """Stands for copies that the log has not taken for a minute and a second."""
+
+    behind_s = 61.0
+
+    def run(self) -> None:
+        return None
 
 
 def test_a_log_that_falls_behind_raises_an_alarm_and_opens_nothing_until_it_has_caught_up(clean: World) -> None:

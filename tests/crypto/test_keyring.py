@@ -53,7 +53,7 @@ def change(engine: sa.Engine, statement: str) -> int:
 
 def wait_until_blocked(engine: sa.Engine) -> None:
     for _ in range(400):
-        if count(engine, "pg_locks WHERE NOT granted"):
+        if count(engine, "pg_stat_activity WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"):
             return
         time.sleep(0.02)
     raise AssertionError("nobody waits")

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from hub.crypto.leaf_signer import LeafSigner
-from hub.errors import Unavailable
+from hub.errors import Tampered, Unavailable
 from hub.leaf_chain import NOTHING, Signed, chained, statement
 from hub.workers import copying
 from tests.world import World
@@ -113,6 +113,54 @@ def test_every_signature_gets_into_the_log_in_its_order(
     entries = signer.after(0, 10_000)
     rows = admin.exec_driver_sql("select n, event::text, leaf_hash, chain, key, signature from hub.leaf_signatures order by n").all()
     assert [(n, e, *map(bytes, rest)) for n, e, *rest in rows] == [(s.n, str(s.event), *s[2:]) for s in entries]
+
+
+REFUSES = """
+create function hub.drops() returns trigger language plpgsql as 'begin return null; end';
+create trigger drops before insert on hub.leaf_signatures for each row execute function hub.drops()"""
+TAKES = "drop trigger drops on hub.leaf_signatures; drop function hub.drops()"
+
+
+def done(world: World, statement: str) -> None:
+    with world.superuser() as admin:
+        admin.exec_driver_sql(statement)
+
+
+def test_a_log_that_drops_signatures_is_told_from_one_that_takes_them(world: World, signer: LeafSigner) -> None:
+    """Whoever administers the database could have the copies vanish, and then leaves: nothing would show that they were there."""
+    now = [0.0]
+    copies = copying.Copying(signer, world.keyd.database.main, lambda: now[0])
+    copies.run()
+    done(world, REFUSES)
+    try:
+        signer.sign(uuid4(), [secrets.token_bytes(32)])
+        for now[0] in (1.0, 2.0):
+            with pytest.raises(Tampered, match="doesn't take signatures"):
+                copies.run()
+        assert copies.behind_s == 2.0
+    finally:
+        done(world, TAKES)
+    copies.run()
+    assert copies.behind_s == 0.0
+
+
+def test_a_signature_in_the_log_that_was_not_made_here_stops_the_copies(world: World, signer: LeafSigner) -> None:
+    """Another's at the end would keep every later one out."""
+    copies = copying.Copying(signer, world.keyd.database.main)
+    copies.run()
+    last = signer.after(0, 100_000)[-1]
+    columns = "event, leaf_hash, chain, key, signature"
+    done(world, f"insert into hub.leaf_signatures select n + 1, {columns} from hub.leaf_signatures where n = {last.n}")
+    try:
+        with pytest.raises(Tampered, match=f"signature {last.n + 1} was not made by this key process"):
+            copies.run()
+        signer.sign(uuid4(), [bytes(32)])
+        with pytest.raises(Tampered, match=f"signature {last.n + 1} was not made by this key process"):
+            copies.run()
+    finally:
+        done(world, f"set session_replication_role = replica; delete from hub.leaf_signatures where n = {last.n + 1}")
+    copies.run()
+    assert copies.behind_s < 5
 
 
 @pytest.mark.parametrize(

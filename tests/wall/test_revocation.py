@@ -66,13 +66,13 @@ def test_a_version_with_narrower_conditions_ends_the_others(world: World, shared
 def test_an_mou_ends_at_its_instant_without_anybody_doing_anything(world: World, shared: tuple[str, str]) -> None:
     reader, record = shared
     with world.superuser() as admin:
-        ends = "update hub.mous set in_force_until = clock_timestamp() + interval '1 s' where mou = %s"
+        ends = "update hub.mous set in_force_until = clock_timestamp() + interval '4 s' where mou = %s"
         admin.exec_driver_sql("alter table hub.mous disable trigger guard")
         admin.exec_driver_sql(ends, (f"MOU-{reader.upper()}",))
         admin.exec_driver_sql("alter table hub.mous enable trigger guard")
         admin.exec_driver_sql("update hub.policy_epoch set epoch = epoch + 1")
     assert _asked(world, reader, record) == SHARED
-    time.sleep(1.05)
+    time.sleep(4.05)
     assert _asked(world, reader, record) == ENDED
 
 

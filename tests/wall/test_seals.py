@@ -134,10 +134,10 @@ def _slipped(connection: Any, text: str) -> int:
 
 
 def test_a_seal_ends_within_its_seconds(shared: World, connection: Any) -> None:
-    text = sealed(shared, connection, "health", ttl_s=1)
+    text = sealed(shared, connection, "health", ttl_s=3)
     assert _enters(connection, text) is None
     assert _shown(connection) == 15
-    time.sleep(1.05)
+    time.sleep(3.05)
     assert _shown(connection) == 0  # in the middle of its own transaction
     assert _enters(connection, text) == "42501"
 

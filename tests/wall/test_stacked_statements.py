@@ -407,7 +407,8 @@ def test_a_leaf_is_filed_under_what_it_says(shared: World, sessions: dict[str, A
     honest = json.loads(said(event, "police"))
     for change in (
         {"owner": "fire"}, {"owner": None}, {"event": str(uuid4())}, {"type": "heads"}, {"type": "export"}, {"part": 2}, {"v": 2},
-        {"at": "2026-05-04T12:00:00.001Z"}, {"at": None}, {"by": {}}, {"by": {"organisation": "fire"}}, {"by": "police"},
+        {"at": "2026-05-04T12:00:00.001Z"}, {"at": None}, 
+        {"at": "2026-05-04T12:00:00"}, {"at": "2026-05-04T12:00:00Z"}, {"by": {}}, {"by": {"organisation": "fire"}}, {"by": "police"},
         {"decision": None}, {"asked": 1}, {"shown": []}, {"under": {}},
     ):  # fmt: skip
         leaf = json.dumps({name: value for name, value in (honest | change).items() if value is not None})

@@ -9,7 +9,7 @@ begin
   if jsonb_typeof(body) <> 'object' or body->'v' is distinct from '1' or (body->>'event') is distinct from p_event::text
      or p_type = 'heads' or (body->>'type') is distinct from p_type or (body->>'owner') is distinct from p_owner
      or (body->>'part') is distinct from p_part::text or (body#>>'{by,organisation}') is distinct from p_organisation
-     or (body->>'at')::timestamptz is distinct from p_at or jsonb_typeof(body->'by') is distinct from 'object'
+     or (body->>'at') is distinct from to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') or jsonb_typeof(body->'by') is distinct from 'object'
      or (body->>'decision') is null or jsonb_typeof(body->'asked') <> 'object' or jsonb_typeof(body->'shown') <> 'object'
      or jsonb_typeof(body->'under') <> 'array' or p_leaf ~ '[\n\r\t]' then
     raise exception 'the leaf does not say what it is filed under' using errcode = 'HB003';

@@ -1,4 +1,4 @@
-"""A leaf is filed under what it says; months are made without keeping the log waiting."""
+"""A leaf is filed under what it says, and what has expired is what a leaf says; months are made without keeping the log waiting."""
 
 from pathlib import Path
 
@@ -11,5 +11,6 @@ down_revision = "0020"
 def upgrade() -> None:
     connection = op.get_bind().connection.cursor()
     connection.execute("set role hub_owner")
-    connection.execute((Path(__file__).parent / "0021_core.sql").read_text())
+    for part in ("0021_tables.sql", "0021_core.sql"):
+        connection.execute((Path(__file__).parent / part).read_text())
     connection.execute("reset role")

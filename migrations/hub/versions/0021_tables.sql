@@ -1,0 +1,1 @@
+ALTER TABLE hub.log_state DROP COLUMN expired;
