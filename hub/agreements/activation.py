@@ -144,8 +144,8 @@ class Activation:
             for number in former:
                 tx.rows("update hub.mous set state = 'superseded', stepped_at = %s where id = %s", (now, number))
                 self.order_sweep(tx, number)
+            tx.rows("select pg_advisory_xact_lock(7201, 1)")  # before the log, as everywhere
             self._log(tx, mou_id, now)
-            tx.rows("select pg_advisory_xact_lock(7201, 1)")
             tx.rows("update hub.policy_epoch set epoch = epoch + 1; commit")
             return former
 

@@ -32,6 +32,7 @@ _ROTATED = text(f"""
     where {_NEWEST} and k.destroyed_at is null and k.class <> {MAC_CLASS}
       and (cast(:owner as uuid) is null or k.owner = cast(:owner as uuid)) and (cast(:cls as int) is null or k.class = :cls)
     order by k.kek_id for update""")
+_BESIDE = text("select pg_advisory_xact_lock_shared(7203, 1)")  # no bucket ends meanwhile: that locks DEKs, then KEKs
 _ADD = text("""
     insert into keys.kek (owner, class, bucket, epoch, wrapped) values (cast(:owner as uuid), :cls, :bucket, :epoch, :wrapped)
     on conflict do nothing""")
@@ -96,6 +97,7 @@ class Rotation:
         made with them is compared with what will be.
         """
         with passing_faults(), self._engine.begin() as connection:
+            connection.execute(_BESIDE)
             groups = connection.execute(_ROTATED, {"owner": None if owner is None else str(owner), "cls": cls}).all()
             for group in groups:
                 connection.execute(_ADD, self._next(group))
@@ -104,6 +106,7 @@ class Rotation:
     def rewrap(self, most: int = BATCH) -> Rewrapped:
         """One batch: up to `most` DEKs of the oldest former KEK get its successor; a former KEK without any is destroyed."""
         with passing_faults(), self._engine.begin() as connection:
+            connection.execute(_BESIDE)
             former = connection.execute(_FORMER).first()
             if former is None:
                 return Rewrapped(0, 0, True)

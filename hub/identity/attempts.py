@@ -46,7 +46,7 @@ class Attempts:
         keys, now = self._keys(counted_by), self._clock()
         with transaction(self._engine) as connection:
             connection.execute(_PURGE, {"since": now - WINDOW})
-            connection.execute(_LOCK, {"locks": sorted(int.from_bytes(key[:8], "big", signed=True) for key in keys)})
+            connection.execute(_LOCK, {"locks": _locks(keys)})
             # Statements of their own, for they must see what was committed while the locks were waited for.
             wait_s = max(_wait_s(connection, key, now) for key in keys)
             if wait_s == 0:
@@ -61,6 +61,7 @@ class Attempts:
         """Gives back the try that `check` counted. Earlier failures stay: nobody buys guesses by signing in as themselves."""
         keys = self._keys(counted_by)
         with transaction(self._engine) as connection:
+            connection.execute(_LOCK, {"locks": _locks(keys)})  # two at once would give one try back
             connection.execute(_GIVE_BACK, {"keys": keys})
 
     def key(self, counted_by: str) -> bytes:
@@ -72,6 +73,10 @@ class Attempts:
         if not keys:
             raise ValueError("a try is counted by something")
         return keys
+
+
+def _locks(keys: Iterable[bytes]) -> list[int]:
+    return sorted(int.from_bytes(key[:8], "big", signed=True) for key in keys)
 
 
 def _wait_s(connection: Connection, key: bytes, now: datetime) -> int:

@@ -132,3 +132,12 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     for read in (Note.read, Checkpoint.read, VerifierKey.read):
         with suppress(BadNote):
             read(text)
+
+
+@pytest.mark.parametrize(
+    ("at", "counts"), [(0, True), (253_402_300_799, True), (253_402_300_800, False), (10**13, False), (2**64 - 1, False)]
+)
+def test_a_cosignature_of_a_time_that_is_none_counts_for_nothing(at: int, counts: bool) -> None:
+    witness, text = Cosigner("clinic.example/witness", bytes(32)), str(Checkpoint("log.example/audit", 3, bytes(32)))
+    assert Note(text, [witness.sign(text, at)]).cosigned_at(witness.key) == (at if counts else None)
+    assert Note(text, [witness.sign(text, at), witness.sign(text, 7)]).cosigned_at(witness.key) == max(7, at if counts else 0)

@@ -184,6 +184,7 @@ def test_what_is_no_cosignature_of_a_checkpoint_of_this_log_is_refused(log: Log)
         (NotAWitness, Note(text, [LIBRARY.sign(text, AT)])),
         (NotAWitness, Note(text, [forged])),
         (NotAWitness, Note(text, [signature._replace(value=bytes(8) + signature.value[8:])])),  # at another time
+        (NotAWitness, Note(text, [CLINIC.sign(text, 2**64 - 1)])),  # of no time that there is
         (NotAWitness, Note(text, [log.signer.sign(text)])),
         (NotAWitness, Note(text, [CLINIC.sign(other, AT)])),
         (NotThisLogs, Note(other, [CLINIC.sign(other, AT)])),

@@ -70,7 +70,8 @@ def faults(stand: Stand, ledger: Ledger) -> list[str]:
     """One sentence for each thing that does not hold; the server should be at rest."""
     rows, leaves = stored(stand), logged(stand)
     found = [*ledger.wrong, *_history(rows), *_contents(stand, rows), *_labels(stand), *_leaves(rows, leaves)]
-    found += [*_acknowledged(ledger, rows, leaves), *_disclosed(ledger, rows, leaves)]
+    hashes = signed(stand)
+    found += [*_acknowledged(ledger, rows, leaves), *_disclosed(ledger, rows, [leaf for leaf in leaves if leaf.hash in hashes])]
     return found
 
 
@@ -96,6 +97,11 @@ def stored(stand: Stand) -> dict[int, Stored]:
 def logged(stand: Stand) -> list[Logged]:
     rows = stand.sql("select event, type, organisation, owner, leaf_hash, leaf from hub.audit_leaves order by id")
     return [Logged(e, t, o, w, bytes(h), text, json.loads(text)) for e, t, o, w, h, text in rows]
+
+
+def signed(stand: Stand) -> set[bytes]:
+    """The hashes of the leaves that the key process signed."""
+    return {bytes(digest) for (digest,) in stand.sql("select leaf_hash from keys.signed", url=stand.addresses.keys)}
 
 
 def root(entries: Sequence[bytes]) -> bytes:
@@ -203,7 +209,7 @@ def _acknowledged(ledger: Ledger, rows: dict[int, Stored], leaves: Sequence[Logg
 
 
 def _disclosed(ledger: Ledger, rows: dict[int, Stored], leaves: Sequence[Logged]) -> Iterator[str]:
-    """Each time a reader was given a revision, a leaf of its owner says so. More leaves than answers are well."""
+    """Each time a reader was given a revision, a signed leaf of its owner says so. More leaves than answers are well."""
     covered: Counter[tuple[str, int]] = Counter()
     for leaf in leaves:
         if leaf.type == "query" and leaf.body["decision"] == "permit":
@@ -212,4 +218,4 @@ def _disclosed(ledger: Ledger, rows: dict[int, Stored], leaves: Sequence[Logged]
                     covered[(leaf.body["by"]["client"], row.stamp)] += 1
     for (client, stamp), times in ledger.seen.items():
         if covered[(client, stamp)] < times:
-            yield f"unlogged: {client} was given stamp {stamp} {times} times, the log says {covered[(client, stamp)]}"
+            yield f"unlogged: {client} was given stamp {stamp} {times} times, signed leaves say {covered[(client, stamp)]}"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.faults import ledger_check
 from tests.faults.kills import KILLS, flowing, kill_often, leave_out_leaves, lose
 from tests.faults.kills import soak as soak  # for tests/soak
 from tests.faults.ledger_check import faults
@@ -15,11 +16,17 @@ pytestmark = pytest.mark.db
 SEED = 20261122
 
 
-def test_nothing_acknowledged_is_lost_and_nothing_disclosed_unlogged_when_server_and_database_are_killed() -> None:
+def test_nothing_acknowledged_is_lost_and_nothing_disclosed_unlogged_when_server_and_database_are_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ledger = Ledger()
     with stand("kills") as where:
         kills = kill_often(where, ledger, SEED, 18)
         assert [*faults(where, ledger), *tree_faults(where)] == []
+        hashes = ledger_check.signed(where)
+        monkeypatch.setattr(ledger_check, "signed", lambda _: set(sorted(hashes)[::2]))
+        unsigned = faults(where, ledger)
+    assert {sentence.partition(":")[0] for sentence in unsigned} == {"unlogged"}, "the control: disclosures without a signature are noticed"
     assert set(kills) == {kill.__name__ for kill in KILLS}
     assert len(ledger.receipts) > 100
     assert sum(ledger.seen.values()) > 100

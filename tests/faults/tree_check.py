@@ -1,4 +1,4 @@
-"""What must hold of the log's tree after any crash: a bundle of the whole log, verified as an auditor does, and every disclosure signed."""
+"""What must hold of the log's tree after any crash: a bundle of the whole log, verified as an auditor does; every signed leaf is in it."""
 
 import io
 import json

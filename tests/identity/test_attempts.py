@@ -1,5 +1,6 @@
 """Five failed tries in fifteen minutes, whoever counts them and however many come at once."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import uuid4
@@ -50,6 +51,24 @@ def test_the_sixth_failed_try_is_not_looked_at(attempts: Attempts, source: str) 
 
 
 def test_a_try_that_nobody_ended_counts_as_failed(attempts: Attempts, source: str) -> None:
+    for _ in range(5):
+        attempts.check(source)
+    refusal(attempts, source)
+
+
+def test_of_tries_that_succeed_at_once_each_is_given_back(attempts: Attempts, source: str, writer: Engine) -> None:
+    """Behind one address many people sign in at the same time in the morning."""
+    held = sa.text("select pg_advisory_xact_lock(k) from unnest(cast(:locks as bigint[])) k")
+    for _ in range(4):
+        attempts.check(source)
+    with ThreadPoolExecutor(4) as pool, writer.connect() as other:
+        other.execute(held, {"locks": [int.from_bytes(attempts.key(source)[:8], "big", signed=True)]})
+        passed = [pool.submit(attempts.passed, source) for _ in range(4)]
+        time.sleep(0.3)
+        assert not any(one.done() for one in passed)  # each waits for its turn
+        other.rollback()
+        for one in passed:
+            one.result(20)
     for _ in range(5):
         attempts.check(source)
     refusal(attempts, source)
