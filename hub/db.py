@@ -266,8 +266,9 @@ def risky_settings(engine: sa.Engine) -> list[str]:
         return []
 
 
-def migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: RolesSecret, sequencer: RolesSecret) -> None:
-    """Brings both databases to this version, making them when missing. Run as their administrator; doing it twice is harmless.
+def migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: RolesSecret, sequencer: RolesSecret | None) -> None:
+    """Brings both databases to this version, making them when missing. Run as their administrator; doing it twice is harmless. `sequencer`:
+    None where its secret is on another machine; its password stays.
 
     Raises:
         Refused: the server is too old, lacks an extension, or the user may not do it; one sentence each.
@@ -287,7 +288,7 @@ def _one_at_a_time(url: sa.URL) -> Iterator[None]:
         yield
 
 
-def _migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: RolesSecret, sequencer: RolesSecret) -> None:
+def _migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: RolesSecret, sequencer: RolesSecret | None) -> None:
     _upgrade(main, "hub")
     _upgrade(keys, "keys")
     with _administrator(main) as connection:
@@ -295,7 +296,8 @@ def _migrate(main: sa.URL, keys: sa.URL, shared: Secrets, keyd: RolesSecret, seq
         for role in ROLES:
             _set_password(connection, role, shared.password(role))
         _set_password(connection, KEYD_ROLE, keyd.password(KEYD_ROLE))
-        _set_password(connection, SEQUENCER_ROLE, sequencer.password(SEQUENCER_ROLE))
+        if sequencer is not None:
+            _set_password(connection, SEQUENCER_ROLE, sequencer.password(SEQUENCER_ROLE))
         connection.execute(sa.text("delete from hub.seal_key"))
         connection.execute(sa.text("insert into hub.seal_key values (:k)"), {"k": shared.context})
     with _administrator(keys) as connection:

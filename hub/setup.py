@@ -110,14 +110,19 @@ def open_root_key(settings: Settings, fits: Fits | None = None) -> RootKey:
 
 
 def prepare(settings: Settings, addresses: Addresses) -> None:
-    """Migrates both databases and makes the keys that are missing: the same on a first and on any later start."""
-    folder = keyd_folder(settings)
+    """Migrates both databases and makes the keys that are missing: the same on a first and on any later start. The sequencer's are not made
+    anew where they were taken to another machine.
+    """
+    folder, sequencer = keyd_folder(settings), None
     _make_folder(folder)
     _move_root_key(settings.state_dir, folder)
-    log = log_folder(settings)
-    _make_folder(log)
-    migrate(addresses.main, addresses.keys, read_secrets(settings.state_dir), read_roles_secret(folder), read_roles_secret(log))
-    _write_verifier(settings)
+    elsewhere = _verifier_file(settings).exists() and not (log_folder(settings) / "log.key").exists()
+    if not elsewhere:
+        _make_folder(log_folder(settings))
+        sequencer = read_roles_secret(log_folder(settings))
+    migrate(addresses.main, addresses.keys, read_secrets(settings.state_dir), read_roles_secret(folder), sequencer)
+    if not elsewhere:
+        _write_verifier(settings)
     make_root_key(settings)
     open_root_key(settings)
     write_public(TokenKey.load_or_create(settings.state_dir / "token.pem"), folder / "token.pub")

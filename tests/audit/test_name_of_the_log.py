@@ -1,17 +1,23 @@
 """The log keeps the name that it was given first: witnesses and auditors know it by that."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from hub.audit.leaf import By, Event, event_id
+from hub.audit.log import Log
+from hub.audit.notes import Note
 from hub.errors import Refused
 from hub.private_file import write_new
 from hub.settings import Settings
-from hub.setup import Addresses, log_verifier, prepare
-from hub.workers.sequencing import log_key
+from hub.setup import Addresses, log_verifier, open_database, prepare
+from hub.workers.sequencing import Sequencing, log_key
 from tests.world import log_files, socket_folder
+
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -52,3 +58,25 @@ def test_a_sequencer_without_the_name_is_refused(state: Path) -> None:
         log_files(state, folder / "log")
         with pytest.raises(Refused, match="Run `hub migrate`"):
             log_key(Settings(state_dir=state, log_dir=folder / "log"))
+
+
+def test_a_key_that_was_taken_to_another_machine_is_not_made_anew_and_signs_from_there(settings: tuple[Settings, Addresses]) -> None:
+    """An upgrade runs where the database is administered; the log's key need not be there."""
+    here, addresses = settings
+    key = log_verifier(here)
+    with socket_folder() as elsewhere:
+        (here.state_dir / "log").rename(elsewhere / "log")
+        prepare(here, addresses)
+        assert not (here.state_dir / "log").exists()
+        assert log_verifier(here) == key
+        there = Settings(state_dir=elsewhere, log_dir=elsewhere / "log")
+        working = Sequencing(there, addresses)
+        try:
+            log = Log(open_database(here, addresses).auditor)
+            log.record(Event(event_id(NOW, bytes(10)), "test", NOW, By("x"), "permit"))
+            assert working.sequencer.take() == 1
+        finally:
+            working.close()
+        with sa.create_engine(addresses.main).connect() as admin:
+            note = admin.exec_driver_sql("select note from hub.checkpoints order by size desc limit 1").scalar_one()
+        assert Note.read(note).signed_by(key)
