@@ -14,7 +14,8 @@ LENGTH: Final = 4
 Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Number = Annotated[int, Meta(ge=0, lt=1 << 16)]
 Revision = Annotated[int, Meta(ge=0, lt=1 << 31)]
-Bucket = Annotated[str, Meta(min_length=1, max_length=100)]
+Bucket = Annotated[str, Meta(pattern=r"^(default|until-(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-01)\Z")]
+"""A name that hub/sharing/retention.py gives. Any other would stand in the keys database for good."""
 
 
 class Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):

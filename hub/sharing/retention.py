@@ -25,8 +25,12 @@ def bucket_of(until: date | None) -> str:
 
 
 def ends_of(bucket: str) -> date | None:
-    """The day that a bucket's name tells; None for other buckets."""
-    return date.fromisoformat(bucket.removeprefix("until-")) if bucket.startswith("until-") else None
+    """The day that a bucket's name tells; None for other buckets, and for what is no bucket's name."""
+    try:
+        end = date.fromisoformat(bucket.removeprefix("until-"))
+    except ValueError:
+        return None
+    return end if bucket_of(end) == bucket else None
 
 
 def over(occurred_at: datetime, months: int | None, now: datetime) -> bool:

@@ -2,13 +2,15 @@
 buckets that have ended.
 
 An order is a committed row whose event has leaves that name every revision: whatever they don't name is not destroyed. Each step may be
-repeated, so whoever ends in between goes on at its next start.
+repeated, so whoever ends in between goes on at its next start. Each chore, order and bucket is done for itself: one that fails is logged,
+and keeps no other from being done.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
@@ -17,10 +19,12 @@ from sqlalchemy import Engine
 from hub.crypto.destruction import Bucket, Destruction
 from hub.crypto.keyring import Keyring
 from hub.db import transaction
+from hub.errors import HubError
 from hub.records import Record
 from hub.sharing.retention import ends_of
 from hub.workers.covering import names_all
 
+T = TypeVar("T")
 BUCKETS_S: Final = 60.0
 _LIVING = "select * from hub.{}_living(%s::uuid[])"
 _ORDER = "select * from hub.{}_shred_order(%s)"
@@ -43,27 +47,40 @@ class Destroying:
         self._names, self._days = list(datasets), backups_kept_days
         self._next_look = 0.0
         self._doubted: set[int] = set()
+        self._told: set[str] = set()
 
     def run(self) -> int:
-        """Does what there is to do; how many orders were carried out.
-
-        Raises:
-            Unavailable: one of the databases can't be reached; what was done stays.
-        """
+        """Does what there is to do; how many orders were carried out. Raises nothing: what fails is logged, and comes again."""
         if time.monotonic() >= self._next_look:
-            self.end_buckets()
-            self._keyring.forget_destroyed()
-            self._complete()
             self._next_look = time.monotonic() + BUCKETS_S
-        return sum(self._orders(name) for name in self._names)
+            self._told.clear()
+            self._tried("end buckets", self.end_buckets)
+            self._tried("forget keys", self._keyring.forget_destroyed)
+            self._tried("complete orders", self._complete)
+        return sum(self._tried(f"orders of {name}", partial(self._orders, name)) or 0 for name in self._names)
+
+    def _tried(self, what: str, chore: Callable[[], T]) -> T | None:
+        """What a chore gives; None where it failed, which is told once until the next look."""
+        try:
+            return chore()
+        except Exception as error:
+            if what not in self._told:
+                self._told.add(what)
+                if isinstance(error, HubError):
+                    _log.error("waits", what=what, error=error.detail)
+                else:
+                    _log.exception("waits", what=what)
+            return None
 
     def end_buckets(self) -> int:
         """Destroys the keys of every bucket whose end has come and whose records are shredded, or live on for a reason; how many."""
         ended = 0
         for bucket in self._destruction.buckets():
             end = ends_of(bucket.name)
-            if end is not None and end <= self._today():
-                ended += self._end(bucket)
+            if end is None:
+                _log.error("a retention bucket whose name tells no day is left alone", owner=str(bucket.owner), bucket=bucket.name)
+            elif end <= self._today():
+                ended += self._tried(f"end {bucket.name} of {bucket.owner}", partial(self._end, bucket)) or 0
         while self._destruction.sweep():
             pass
         return ended
@@ -93,15 +110,18 @@ class Destroying:
                 return done
             ((shred, ids, numbers, leaves),) = rows
             after = shred
-            if not names_all(leaves, name, numbers):
-                if shred not in self._doubted:
-                    _log.error("an order to destroy is not in the log as it stands in the store", shred=shred)
-                self._doubted.add(shred)
-                continue
-            self._destruction.shred([UUID(str(i)) for i in ids])
-            with transaction(self._main) as tx:
-                tx.rows("select hub.shred_done(%s)", (shred,))
-            done += 1
+            done += self._tried(f"order {shred}", partial(self._order, name, shred, ids, numbers, leaves)) or 0
+
+    def _order(self, name: str, shred: int, ids: Sequence[object], numbers: Sequence[int], leaves: Sequence[str]) -> bool:
+        if not names_all(leaves, name, numbers):
+            if shred not in self._doubted:
+                _log.error("an order to destroy is not in the log as it stands in the store", shred=shred)
+            self._doubted.add(shred)
+            return False
+        self._destruction.shred([UUID(str(i)) for i in ids])
+        with transaction(self._main) as tx:
+            tx.rows("select hub.shred_done(%s)", (shred,))
+        return True
 
     def _complete(self) -> None:
         oldest = self._destruction.oldest_backup()

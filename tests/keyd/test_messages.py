@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 from hub.crypto import messages
 from hub.crypto.messages import (
     MAX_BYTES,
+    Ask,
     Bytes,
     Check,
+    Confirm,
+    Confirmed,
     Failed,
+    Lent,
     Literals,
     Macs,
     Malformed,
@@ -26,35 +30,53 @@ from hub.crypto.messages import (
     Sealed,
     SealItem,
     SealNote,
+    Sign,
     Wanted,
 )
 from hub.crypto.remote import RemoteKeys
 from hub.setup import keyd_socket
+from hub.sharing.retention import bucket_of
 from tests.world import World
 
 ids, small, blob = st.binary(min_size=16, max_size=16), st.integers(0, 65_535), st.binary(max_size=40)
 revisions, proof = st.integers(0, 2**31 - 1), st.none() | st.text(max_size=20)
-items = st.builds(
-    SealItem, ids, ids, revisions, small, st.text(min_size=1, max_size=100), st.dictionaries(small, st.tuples(small, blob), max_size=4)
-)
+buckets = st.dates().map(lambda day: bucket_of(day.replace(day=1))) | st.just(bucket_of(None))
+items = st.builds(SealItem, ids, ids, revisions, small, buckets, st.dictionaries(small, st.tuples(small, blob), max_size=4))
 wanted = st.builds(Wanted, ids, ids, revisions, st.integers(1, 2**63 - 1), small)
-REQUESTS = st.one_of(
-    st.just(Check()),
-    st.builds(Seal, st.lists(items, max_size=3)),
-    st.builds(Macs, st.text(max_size=9), ids, st.lists(blob, max_size=3)),
-    st.builds(Literals, ids, st.floats(0, 253_402_300_799), blob),
-    st.builds(Open, proof, proof, ids, small, st.lists(wanted, max_size=3)),
-    st.builds(SealNote, ids, ids, blob),
-    st.builds(OpenNote, proof, proof, ids, ids, blob),
-)
-REPLIES = st.one_of(
-    st.just(Ready()),
-    st.builds(Sealed, st.lists(st.dictionaries(st.integers(0, 2**31), blob, max_size=3), max_size=3)),
-    st.builds(Bytes, st.lists(blob, max_size=3)),
-    st.builds(Failed, st.text(max_size=9), st.text(max_size=9), st.lists(ids, max_size=3)),
-)
+said = st.dictionaries(st.text(max_size=20), st.text(max_size=30), max_size=3)
+hashes, places, versions = st.binary(min_size=32, max_size=32), st.integers(0, 2**63 - 1), st.integers(0, 2**31)
+EACH_REQUEST = {
+    Check: st.just(Check()),
+    Seal: st.builds(Seal, st.lists(items, max_size=3), small),
+    Macs: st.builds(Macs, st.text(max_size=9), ids, st.lists(blob, max_size=3)),
+    Literals: st.builds(Literals, ids, st.floats(0, 253_402_300_799), blob),
+    Open: st.builds(Open, proof, proof, ids, small, st.lists(wanted, max_size=3)),
+    Ask: st.builds(Ask, proof, proof, small, small, said, st.lists(ids, max_size=3)),
+    Confirm: st.builds(Confirm, proof, proof, ids, small, small, said, st.lists(wanted, max_size=3)),
+    Sign: st.builds(Sign, ids, st.lists(hashes, min_size=1, max_size=3)),
+    SealNote: st.builds(SealNote, ids, ids, blob),
+    OpenNote: st.builds(OpenNote, proof, proof, ids, ids, blob),
+}
+EACH_REPLY = {
+    Ready: st.just(Ready()),
+    Sealed: st.builds(
+        Sealed,
+        st.lists(st.dictionaries(st.integers(0, 2**31), blob, max_size=3), max_size=3),
+        st.none() | st.tuples(versions, st.none() | versions),
+    ),
+    Bytes: st.builds(Bytes, st.lists(blob, max_size=3)),
+    Lent: st.builds(Lent, st.lists(blob, max_size=3), places, blob, blob, blob, blob),
+    Confirmed: st.builds(Confirmed, st.lists(st.booleans(), max_size=3), places, blob, blob, blob, blob),
+    Failed: st.builds(Failed, st.text(max_size=9), st.text(max_size=9), st.lists(ids, max_size=3)),
+}
+REQUESTS, REPLIES = st.one_of(*EACH_REQUEST.values()), st.one_of(*EACH_REPLY.values())
 SIDES = [(messages.request_of, REQUESTS), (messages.reply_of, REPLIES)]
 Reading = Callable[[bytes], Any]
+
+
+def test_there_is_a_made_up_one_of_every_kind() -> None:
+    assert set(EACH_REQUEST) == set(get_args(messages.Request))
+    assert set(EACH_REPLY) == set(get_args(messages.Reply))
 
 
 @pytest.mark.parametrize(("read", "kinds"), SIDES, ids=["requests", "replies"])
@@ -98,6 +120,19 @@ def test_a_length_is_no_more_than_any_message_has(head: bytes) -> None:
 
 
 ID = bytes(16)
+NO_BUCKETS = [
+    *("until-x", "until-", "until-2028-13-01", "until-2028-00-01", "until-2028-12-02", "until-2028-12", "until-20281201"),
+    *(
+        "until-2028-W01-1",
+        "until-0000-01-01",
+        "until-12028-01-01",
+        "until-2028-12-01\n",
+        " until-2028-12-01",
+        "until-٢٠٢٨-12-01",
+        "until-2028-12-01x",
+    ),
+    *("Default", "default\n", "sign:leaves", "mac:content", "audit", "2026", "b" * 100),
+]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +144,7 @@ ID = bytes(16)
         ["seal", [[ID, ID, 1 << 31, 1, "default", {}]]],
         ["seal", [[ID, ID, 1, 65_536, "default", {}]]],
         ["seal", [[ID, ID, 1, 1, "", {}]]],
-        ["seal", [[ID, ID, 1, 1, "b" * 101, {}]]],
+        *(["seal", [[ID, ID, 1, 1, bucket, {}]]] for bucket in NO_BUCKETS),
         ["seal", [[ID, ID, 1, 1, "default", {65_536: [1, b""]}]]],
         ["seal", [[ID, ID, 1, 1, "default", {4: [65_536, b""]}]]],
         ["seal", [[ID, ID, 1, 1, "default", {4: [1, "a text"]}]]],
@@ -136,7 +171,7 @@ def test_what_no_kind_may_hold_is_malformed(said: Any) -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        ["seal", [[ID, ID, 2**31 - 1, 65_535, "b" * 100, {65_535: [65_535, b""]}]]],
+        ["seal", [[ID, ID, 2**31 - 1, 65_535, "until-9999-12-01", {65_535: [65_535, b""]}]]],
         ["literals", ID, 253_402_300_799.0, b""],
         ["open", "token", None, ID, 1, [[ID, ID, 0, 2**63 - 1, 65_535]]],
         ["check"],

@@ -47,6 +47,13 @@ def test_a_bucket_tells_when_it_ends(at: datetime, months: int) -> None:
     assert ends_of(bucket_of(None)) is None
 
 
+@given(st.text(max_size=20) | st.text("-0123456789Wuntil", max_size=14).map("until-".__add__) | st.dates().map(lambda day: f"until-{day}"))
+def test_a_name_tells_a_day_or_is_no_buckets(name: str) -> None:
+    """Whatever stands in the keys database: one name that can't be read must not keep the others from ending."""
+    end = ends_of(name)
+    assert end is None or bucket_of(end) == name
+
+
 @pytest.fixture(scope="module")
 def shared(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     for slug in ("police", "fire", "health"):
@@ -233,6 +240,43 @@ def test_a_withdrawn_record_goes_with_its_last_revision(shared: World) -> None:
     housekeeping(shared.services, shared.database)
     assert rows(shared, "select 1 from hub.incidents_history where id = cast(:r as uuid)", r=record) == []
     assert rows(shared, "select rev from hub.incidents_shredded where id = cast(:r as uuid) order by rev", r=record) == [(1,), (2,)]
+
+
+def add_kek(world: World, bucket: str) -> int:
+    """As a worker could have it made, before bucket names were checked."""
+    row = "values (cast(:o as uuid), 3, :b, 1, '\\x01') returning kek_id"
+    (number,) = in_keys(world, f"insert into keys.kek (owner, class, bucket, epoch, wrapped) {row}", o=uid(world, "fire"), b=bucket)[0]
+    return int(number)
+
+
+def test_a_bucket_whose_name_tells_no_day_stops_nothing(shared: World) -> None:
+    strange = [add_kek(shared, name) for name in ("until-x", "until-", "until-2028-02-30", "until-20200101")]
+    record, bucket = aged(shared, "X-1", 7, "fire")
+    make_due(shared, record)
+    housekeeping(shared.services, shared.database)
+    on_the_day_after(shared, bucket).run()
+    destroyed = "select count(*) from keys.kek where bucket = :b and owner = cast(:o as uuid) and destroyed_at is not null"
+    assert in_keys(shared, destroyed, b=bucket, o=uid(shared, "fire")) == [(2,)]
+    left = in_keys(shared, "delete from keys.kek where kek_id = any(:k) returning destroyed_at", k=strange)
+    assert left == [(None,)] * len(strange)
+
+
+def test_a_key_that_was_tampered_with_stops_its_own_bucket_alone(shared: World) -> None:
+    (held, bad), (gone, good) = aged(shared, "T-1", 9), aged(shared, "T-2", 8)
+    assert bad < good, "it comes first"
+    hold = {"reference": "Claim", "record": held}
+    assert shared.http.post("/collections/incidents/holds", json=hold, headers=shared.bearer("police")).is_success
+    make_due(shared, held, gone)
+    in_keys(shared, "update keys.dek set row = overlay(row placing '\\x00' from 50) where record = cast(:r as uuid) returning 1", r=held)
+    housekeeping(shared.services, shared.database)
+    (order,) = [published(shared, "T-3", months_ago(0), "fire")]
+    assert shared.http.post("/collections/incidents/shreds", json={"records": [order]}, headers=shared.bearer("fire")).status_code == 202
+    late = on_the_day_after(shared, good)
+    late.run()
+    destroyed = "select count(*) from keys.kek where bucket = :b and owner = cast(:o as uuid) and destroyed_at is not null"
+    assert in_keys(shared, destroyed, b=good, o=uid(shared, "police")) == [(2,)]
+    assert in_keys(shared, destroyed, b=bad, o=uid(shared, "police")) == [(0,)]
+    assert buckets_of(shared, order) == set()
 
 
 def test_a_rule_that_is_taken_away_keeps_what_is_stored(shared: World) -> None:
