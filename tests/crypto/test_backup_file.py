@@ -2,10 +2,17 @@
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from hub.crypto import backup_parts
 from hub.crypto.backup_file import MAX_FRAME_BYTES, Reader, Writer
 from hub.crypto.providers import FileRootKey
 from hub.errors import HubError, Refused
@@ -123,3 +130,42 @@ def test_a_file_that_grows_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert issubclass(Refused, HubError)
+
+
+blob, number, when = st.binary(max_size=40), st.integers(0, 2**31), st.datetimes(timezones=st.just(UTC))
+PARTS = {
+    backup_parts.About: st.builds(backup_parts.About, number, when),
+    backup_parts.Kek: st.builds(backup_parts.Kek, number, blob, number, st.text(max_size=9), number, blob, when, st.none() | when),
+    backup_parts.Deks: st.builds(backup_parts.Deks, number, blob, st.lists(number, max_size=3), st.lists(number, max_size=3), blob),
+    backup_parts.Signatures: st.builds(backup_parts.Signatures, st.lists(st.tuples(number, *[blob] * 5, when), max_size=3)),
+    backup_parts.Tombstones: st.builds(backup_parts.Tombstones, blob, st.lists(when, max_size=3)),
+    backup_parts.Listed: st.builds(
+        backup_parts.Listed,
+        st.lists(st.tuples(number, when, st.none() | blob, st.none() | st.text(max_size=9), st.none() | when), max_size=3),
+    ),
+    backup_parts.End: st.builds(backup_parts.End, number, number, number, number),
+}
+
+
+def test_there_is_a_made_up_part_of_every_kind() -> None:
+    assert set(PARTS) == set(get_args(backup_parts.Any))
+
+
+@given(st.one_of(*PARTS.values()), st.data())
+def test_a_part_comes_out_as_it_went_in_and_one_of_which_a_piece_is_exchanged_is_another_or_none(
+    part: backup_parts.Any, data: st.DataObject
+) -> None:
+    whole = backup_parts.written(part)
+    assert backup_parts.read(whole) == part
+    start = data.draw(st.integers(0, len(whole)))
+    end = data.draw(st.integers(start, len(whole)))
+    with suppress(ValueError):
+        found = backup_parts.read(whole[:start] + data.draw(st.binary(max_size=20)) + whole[end:])
+        assert backup_parts.read(backup_parts.written(found)) == found
+
+
+@given(st.binary(max_size=300) | st.sampled_from([b"\x91" * 100_000, b"\x81\x01" * 100_000, msgspec.msgpack.encode(["end", 1 << 63])]))
+def test_bytes_are_a_part_or_none(content: bytes) -> None:
+    """A backup is authenticated before: whoever had its key could still write what no hub does."""
+    with suppress(ValueError):
+        backup_parts.read(content)

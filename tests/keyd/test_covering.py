@@ -1,5 +1,7 @@
 """What an event must say for keys to be lent, member by member. Each refusal has the same leaf, whole, as its control."""
 
+from base64 import b64encode
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -11,7 +13,7 @@ from hub.audit.leaf import bitmap
 from hub.crypto.keys import NotCovered
 from hub.datasets.incidents import Incident
 from hub.records import SEALED_CLASSES
-from hub.workers.covering import FRESH_S, Asked, Holder, check, classes_shown
+from hub.workers.covering import FRESH_S, Asked, Holder, check, check_tested, classes_shown, names_all
 
 CLIENT = Holder("token-1", "health-1", "health", "research", "2026/17")
 PERSON = Holder("5b0d5be5-9a8a-4b4e-8f4b-6f1f4b6a7c11")
@@ -121,6 +123,78 @@ def test_parts_of_a_split_leaf_cover_together() -> None:
         covered(*parts, asked=Asked("police", n, CASE))
     with pytest.raises(NotCovered):
         covered(*parts, asked=Asked("police", 3, CASE))
+
+
+def test_a_key_is_covered_by_one_leaf_that_names_its_revision_and_its_class() -> None:
+    """Of a split leaf every part has the same fields; parts that a worker made up are each taken at their word, and not mixed."""
+    made_up = [
+        leaf(part=1, parts=2, shown={"count": 1, "revisions": bitmap([1]), "fields": {"narrative": "clear"}}),
+        leaf(part=2, parts=2, shown={"count": 1, "revisions": bitmap([2]), "fields": {"phone": "clear"}}),
+    ]
+    for bodies in (made_up, made_up[::-1]):
+        covered(*bodies, asked=Asked("police", 1, CASE))
+        covered(*bodies, asked=Asked("police", 2, CONTACT))
+        for asked in (Asked("police", 1, CONTACT), Asked("police", 2, CASE)):
+            with pytest.raises(NotCovered):
+                covered(*bodies, asked=asked)
+
+
+texts = st.text(max_size=6)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | texts | st.just(bitmap([7])),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from([*leaf(), "revisions", "fields", "phone"]) | texts, inner),
+    max_leaves=6,
+)
+bitmaps = st.binary(max_size=40).map(lambda b: "roaring64:" + b64encode(b).decode()) | texts
+MALFORMED = st.one_of(
+    texts,
+    values.map(lambda value: orjson.dumps(value).decode()),
+    st.builds(lambda name, value: orjson.dumps(leaf() | {name: value}).decode(), st.sampled_from(sorted(leaf())), values),
+    bitmaps.map(lambda text: orjson.dumps(leaf(shown={"count": 1, "revisions": text, "fields": SHOWN})).decode()),
+    st.sampled_from(["{}", "", "[]", "null", "\ud800", "[" * 100_000, '{"type":"query"}', orjson.dumps(leaf()).decode()[:-1]]),
+)
+
+
+@given(st.lists(MALFORMED, min_size=1, max_size=3))
+def test_whatever_stands_in_the_log_covers_or_doesnt(leaves: list[str]) -> None:
+    """There is no other error: each would be a 500 for an event to which anybody can add a leaf."""
+    for told in (leaves, [*leaves, orjson.dumps(leaf()).decode()]):
+        with suppress(NotCovered):
+            check(told, 0.1, "incidents", Incident, CLIENT, [Asked("police", 7, CASE)])
+        with suppress(NotCovered):
+            check_tested(told, 0.1, "incidents", CLIENT, "phone", "hmac:", [("police", 7)])
+    with pytest.raises(NotCovered):
+        check(leaves, 0.1, "incidents", Incident, CLIENT, [Asked("police", 9, CASE)])
+
+
+SHRED = leaf(type="shred", purpose=None, case=None, shown={"count": 2, "revisions": bitmap([7, 8])})
+
+
+def named(*bodies: dict[str, Any], numbers: list[int]) -> bool:
+    return names_all([orjson.dumps(b).decode() for b in bodies], "incidents", numbers)
+
+
+def test_an_order_is_named_by_its_leaves_together() -> None:
+    rest = SHRED | {"part": 2, "shown": {"count": 1, "revisions": bitmap([9])}}
+    assert named(SHRED, numbers=[7, 8])
+    assert named(SHRED, rest, numbers=[7, 8, 9])
+    assert not named(SHRED, numbers=[7, 8, 9])
+    assert not names_all([], "incidents", [7])
+
+
+@pytest.mark.parametrize("changed", [{"type": "query"}, {"decision": "absent"}, {"dataset": "alerts"}, {"dataset": None}], ids=str)
+def test_a_leaf_of_another_kind_names_nothing_and_spoils_nothing(changed: dict[str, Any]) -> None:
+    other = {name: value for name, value in (SHRED | changed).items() if value is not None}
+    assert not named(other, numbers=[7])
+    assert named(other, SHRED, numbers=[7, 8])
+    assert not named(other | {"shown": {"revisions": bitmap([9])}}, SHRED, numbers=[7, 9])
+
+
+@given(st.lists(MALFORMED, max_size=3), st.integers(0, 3))
+def test_whatever_else_stands_in_the_log_an_order_is_named(leaves: list[str], at: int) -> None:
+    text = orjson.dumps(SHRED).decode()
+    assert names_all([*leaves[:at], text, *leaves[at:]], "incidents", [7, 8])
+    assert not names_all(leaves, "incidents", [9])
 
 
 def test_the_exact_place_is_the_only_treatment_of_a_place_that_opens_it() -> None:

@@ -1,7 +1,8 @@
 """A shredded record is gone: from the tables, from what is answered, from the keys. The log says who had seen it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,7 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from hub.audit.entries import NO_CIPHERTEXT
+from hub.audit.leaf import By, Event, Share
+from hub.audit.log import append
+from hub.crypto.destruction import Destruction
 from hub.crypto.keys import Sealing, Shredded
+from hub.db import transaction
 from tests.world import World, feature, grant
 
 CANARY = "A wren in the reeds"
@@ -242,6 +247,48 @@ def test_an_order_that_the_log_does_not_name_is_not_carried_out(shared: World) -
     with shared.superuser() as admin:
         admin.exec_driver_sql("delete from hub.incidents_shredded where shred = %s", (number,))
         admin.exec_driver_sql("delete from hub.shreds where id = %s", (number,))
+
+
+@contextmanager
+def no_chores(world: World) -> Iterator[None]:
+    """The key process looks for no orders meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.keyd.destroying, "_orders", lambda _name: 0)
+        yield
+
+
+def test_a_false_leaf_beside_those_of_an_order_keeps_no_key(shared: World) -> None:
+    (record,) = published(shared, "Y-1")
+    with no_chores(shared):
+        told = shred(shared, record).json()
+        event = Event(UUID(told["event"]), "query", shared.clock(), By("police"), "permit", dataset="incidents")
+        with transaction(shared.database.writer) as tx:
+            tx.rows("begin")
+            append(tx, event, [Share("fire")], then="; commit")
+    carried_out(shared)
+    assert keys_of(shared, record) == 0
+
+
+def test_an_order_that_fails_keeps_none_that_came_after_it(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = published(shared, "Y-2", "Y-3")
+    carry_out = Destruction.shred
+
+    def failing(destruction: Destruction, records: Any) -> int:
+        if UUID(bad) in records:
+            raise KeyError(bad)
+        return carry_out(destruction, records)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Destruction, "shred", failing)
+        first, second = shred(shared, bad).json()["id"], shred(shared, good).json()["id"]
+        assert first < second
+        until = time.monotonic() + 20
+        while keys_of(shared, good):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert keys_of(shared, bad) > 0
+    carried_out(shared)
+    assert keys_of(shared, bad) == 0
 
 
 def test_a_request_with_a_key_is_carried_out_once(shared: World) -> None:
