@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy.exc import IntegrityError
 
 from hub.crypto.keyring import Keyring, array
 from hub.crypto.rotation import rewrap_rows
@@ -41,6 +42,7 @@ _SWEEP = text("""
       select x.ctid from keys.dek x join keys.kek k using (kek_id) where k.destroyed_at is not null
       limit :most for update of x skip locked))""")
 _OLDEST = text("select min(made_at) from keys.backups where destroyed_at is null")
+_NO_KEK: Final = "23503"
 _Row = Row[*tuple[Any, ...]]
 
 
@@ -86,11 +88,20 @@ class Destruction:
         """Destroys the KEKs of a bucket, and with them every DEK in it but for those of the records that live on: they are wrapped with
         the KEKs of what is kept without end. All of it or nothing.
         """
+        try:
+            self._end(bucket, living)
+        except IntegrityError as error:
+            if getattr(error.orig, "pgcode", None) != _NO_KEK:
+                raise
+            self._keyring.forget_destroyed()  # a rotation came to its end, and took the KEK that was remembered
+            self._end(bucket, living)
+        self._keyring.forget(bucket.keks)
+
+    def _end(self, bucket: Bucket, living: Collection[UUID]) -> None:
         with self._alone() as connection:
             if living:
                 self._take_out(connection, bucket, living)
             connection.execute(_DESTROY, {"ids": array(bucket.keks)})
-        self._keyring.forget(bucket.keks)
 
     def sweep(self) -> int:
         """Deletes DEKs that no key opens any more, a batch; how many."""

@@ -30,7 +30,7 @@ from hub.crypto.envelope import (
     unwrap_dek,
     wrap_dek,
 )
-from hub.crypto.keys import HUB, NotCovered, Opening, Sealing, Shredded
+from hub.crypto.keys import HUB, Ended, Opening, Sealing, Shredded
 from hub.crypto.providers import RootKey
 from hub.db import passing_faults, transaction
 from hub.errors import Refused, Tampered, Unavailable
@@ -59,7 +59,8 @@ _ANY_KEK = text("SELECT kek_id, owner, class, bucket, epoch, wrapped FROM keys.k
 _LEFT_KEKS = text("SELECT kek_id FROM keys.kek WHERE destroyed_at IS NULL")
 _ADD_KEK = text("""
     INSERT INTO keys.kek (owner, class, bucket, epoch, wrapped)
-    VALUES (CAST(:owner AS uuid), :class, :bucket, :epoch, :wrapped)
+    SELECT CAST(:owner AS uuid), :class, :bucket, :epoch, :wrapped
+    WHERE NOT EXISTS (SELECT FROM keys.kek k WHERE (k.owner, k.class, k.bucket) = (CAST(:owner AS uuid), :class, :bucket))
     ON CONFLICT (owner, class, bucket, epoch) DO NOTHING""")
 # Prepared: planning these takes longer than carrying them out.
 _ADD_DEKS = """(uuid[], int[], int[], int[], bytea) AS
@@ -142,7 +143,7 @@ class Keyring:
             ) from None
 
     def seal_batch(self, items: Sequence[Sealing]) -> list[dict[int, bytes]]:
-        """Per item its field number → ciphertext. The DEKs are durable on return; the record may be committed after."""
+        """Per item its field number → ciphertext. The DEKs are durable on return; the record may be committed after. Raises Ended."""
         classes = [sorted({_catalogued(cls) for cls, _ in item.fields.values()}) for item in items]
         added, keys = self._add([(i.owner, i.record, i.rev, i.bucket, found) for i, found in zip(items, classes, strict=True)])
         if added < len(keys):  # some revision has a DEK already
@@ -319,7 +320,7 @@ class Keyring:
 
     def forget_destroyed(self) -> None:
         """Lets go of KEKs that somebody else destroyed: a rotation that came to its end."""
-        held = set(self._keks)
+        held = set(self._keks) | {kek.kek_id for kek in list(self._current.values())}
         self.forget(held - {row.kek_id for row in self._read(_LEFT_KEKS)})
 
     def _ensure(self, groups: set[_Group]) -> Sequence[_Row]:
@@ -332,7 +333,7 @@ class Keyring:
             connection.execute(_ADD_KEK, [self._new_kek(group) for group in sorted(missing)])
         rows = self._newest(groups)
         if ended := groups - {_group(row) for row in rows}:
-            raise NotCovered(f"The retention bucket {min(ended).bucket} has ended; nothing is sealed in it any more.")
+            raise Ended(f"The keys of {min(ended).bucket} are destroyed: it has ended, and nothing is sealed in it any more.")
         return rows
 
     def _newest(self, groups: set[_Group]) -> Sequence[_Row]:

@@ -34,6 +34,12 @@ class NotCovered(HubError):
     slug = "not-covered"
 
 
+class Ended(HubError):
+    """The retention of a record ended while it was on its way in, or a key was destroyed: nothing is sealed under it any more."""
+
+    status, slug, title = 409, "ended", "The retention of a record has ended meanwhile"
+
+
 class OverLimit(HubError):
     """A client has opened as much as it may within an hour."""
 
@@ -110,7 +116,7 @@ class Keys(Protocol):
         """Whether the key process can open its keys."""
 
     def seal_batch(self, items: Sequence[Sealing]) -> list[dict[int, bytes]]:
-        """Per item its field number → ciphertext. The keys are durable on return; the record may be committed after."""
+        """Per item its field number → ciphertext. The keys are durable on return; the record may be committed after. Raises Ended."""
 
     def open_batch(self, proof: Proof, event: UUID, dataset: int, items: Sequence[Opening]) -> tuple[list[bytes], Signed]:
         """Plaintexts in the order of `items` (one at least), which are revisions of one dataset that the committed `event` shows to who has

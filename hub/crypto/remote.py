@@ -12,7 +12,7 @@ from uuid import UUID
 
 from hub.crypto import messages
 from hub.crypto.envelope import Context, FieldKey, open_field
-from hub.crypto.keys import Lookup, NotCovered, Opening, OverLimit, Proof, Sealing, Shredded, Versions
+from hub.crypto.keys import Ended, Lookup, NotCovered, Opening, OverLimit, Proof, Sealing, Shredded, Versions
 from hub.crypto.messages import Bytes, Failed, Lent, Ready, Reply, Request, Sealed
 from hub.errors import HubError, InvalidRequest, NotAuthenticated, Tampered, TooLarge, Unavailable
 from hub.leaf_chain import Signed
@@ -159,7 +159,7 @@ def receive(connection: socket.socket, count: int) -> bytes:
 def _error(failed: Failed) -> HubError:
     if failed.slug == Shredded.slug:
         return Shredded({UUID(bytes=record) for record in failed.records})
-    known = {kind.slug: kind for kind in (NotAuthenticated, NotCovered, OverLimit, Unavailable, Tampered, TooLarge)}
+    known = {kind.slug: kind for kind in (Ended, NotAuthenticated, NotCovered, OverLimit, Unavailable, Tampered, TooLarge)}
     if failed.slug == InvalidRequest.slug:
         return InvalidRequest(failed.detail, field=failed.detail.partition(" ")[0])  # its sentences begin with the member
     return known.get(failed.slug, HubError)(failed.detail)

@@ -21,7 +21,7 @@ from hub.audit.entries import NO_CIPHERTEXT, Entry, leaf_input, written
 from hub.audit.leaf import By, Event, Leaf, Share, event_id
 from hub.audit.log import append
 from hub.audit.tree import root
-from hub.crypto.keys import NO_PROOF, Keys, Proof, Sealing, Shredded
+from hub.crypto.keys import NO_PROOF, Ended, Keys, Proof, Sealing, Shredded
 from hub.db import Transaction, transaction
 from hub.errors import Conflict, InvalidRecord, NotAuthenticated, NotShared, PreconditionFailed, Problem
 from hub.geo import Box
@@ -184,6 +184,7 @@ class Publishing:
         to begin; `check` is shown what is there of the records, and may raise.
 
         Raises:
+            InvalidRecord: the retention of a record has ended.
             Conflict, PreconditionFailed, Unavailable
         """
         macs = self._macs(publisher, batch)
@@ -204,8 +205,8 @@ class Publishing:
                     return self._commit(tx, publisher, batch, plan, asked, finish)
             except psycopg2.errors.UniqueViolation:
                 continue  # somebody created the same external id meanwhile: now it is an update
-            except (psycopg2.errors.SerializationFailure, psycopg2.errors.DeadlockDetected, Shredded):
-                continue  # shredded: the record went meanwhile, so this is a new one
+            except (psycopg2.errors.SerializationFailure, psycopg2.errors.DeadlockDetected, Shredded, Ended):
+                continue  # shredded: the record went meanwhile, so this is a new one; ended: so it comes too late, as it will be told
         raise Conflict("These records are being changed by another request; try again.")
 
     def outcomes(self, publisher: Publisher, batch: Sequence[Incoming]) -> list[str]:

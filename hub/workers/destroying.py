@@ -54,8 +54,8 @@ class Destroying:
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + BUCKETS_S
             self._told.clear()
-            self._tried("end buckets", self.end_buckets)
             self._tried("forget keys", self._keyring.forget_destroyed)
+            self._tried("end buckets", self.end_buckets)
             self._tried("complete orders", self._complete)
         return sum(self._tried(f"orders of {name}", partial(self._orders, name)) or 0 for name in self._names)
 

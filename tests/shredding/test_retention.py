@@ -1,7 +1,7 @@
 """Records go when their retention ends: by themselves, with the keys of their bucket, unless a hold keeps them."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hub.app import housekeeping
 from hub.audit.leaf import By
 from hub.crypto.destruction import Destruction
-from hub.crypto.keys import NotCovered, Opening, Sealing
+from hub.crypto.keys import Ended, Opening, Sealing
 from hub.datasets import DATASETS
 from hub.sharing.keeping import Keeping
-from hub.sharing.publish import Publisher
+from hub.sharing.publish import Publisher, Publishing
 from hub.sharing.retention import bucket_of, ends_of, kept_until, over
 from hub.workers.destroying import Destroying
 from hub.workers.upkeep import Held, verify
@@ -209,7 +209,7 @@ def test_a_buckets_keys_end_at_once_and_open_nothing_any_more(shared: World) -> 
     held = Held(None, keyd.keyring, None, keyd.signer, keyd.database.keys, keyd.database.main)  # type: ignore[arg-type]
     assert verify(held, shared.database.auditor).wrong == []
     sealing = Sealing(publisher(shared, "fire").uid, UUID(int=7), 1, 1, bucket, {4: (3, b'"x"')})
-    with pytest.raises(NotCovered, match="has ended"):
+    with pytest.raises(Ended, match="has ended"):
         shared.services.keys.seal_batch([sealing])
     assert not shared.keyd.keyring._keks.keys() & {
         k for (k,) in in_keys(shared, "select kek_id from keys.kek where destroyed_at is not null")
@@ -295,6 +295,40 @@ def test_a_batch_on_its_way_in_when_its_bucket_ends_still_opens(shared: World) -
     (blobs,) = shared.services.keys.seal_batch([Sealing(owner, record, 1, 1, bucket, {4: (3, b'"soon"')})])
     assert on_the_day_after(shared, bucket).end_buckets() == 1
     assert shared.keyd.keyring.open_batch([Opening(owner, record, 1, 1, 3, 4, blobs[4])]) == [b'"soon"']
+
+
+def sealing_when_it_ended(world: World, monkeypatch: pytest.MonkeyPatch, bucket: str, clock_too: bool) -> None:
+    """The next batch is planned before its bucket ends, and sealed after."""
+    seal, done, until = Publishing._seal, list[int](), ends_of(bucket)
+    assert until is not None
+
+    def late(self: Publishing, *arguments: Any) -> None:
+        if not done:
+            done.append(on_the_day_after(world, bucket).end_buckets())
+            if clock_too:
+                midnight = datetime.combine(until, datetime.min.time(), UTC)
+                monkeypatch.setattr(world.clock, "ahead", midnight - datetime.now(UTC) + timedelta(minutes=1))
+        seal(self, *arguments)
+
+    monkeypatch.setattr(Publishing, "_seal", late)
+
+
+@pytest.mark.parametrize(("ago", "clock_too"), [(11, True), (10, False)], ids=["midnight", "clocks apart"])
+def test_a_batch_that_is_sealed_when_its_bucket_has_ended_is_told_that_it_comes_too_late(
+    shared: World, monkeypatch: pytest.MonkeyPatch, ago: int, clock_too: bool
+) -> None:
+    name = f"M-{ago}"
+    _, bucket = aged(shared, name, ago)
+    before = shared.clock.ahead
+    with monkeypatch.context() as patch:
+        sealing_when_it_ended(shared, patch, bucket, clock_too)
+        answer = shared.publish("police", feature(name, narrative="again", occurred_at=months_ago(ago).isoformat()))
+    assert shared.clock.ahead == before
+    if clock_too:
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["reason"] == "is longer ago than your organisation keeps such records (24 months)"
+    else:
+        assert answer.status_code == 409, "worth repeating: the hub's own day is about to end"
 
 
 def test_a_destroyed_key_cannot_be_put_back(shared: World) -> None:
