@@ -104,12 +104,18 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             le=1_000_000_000,
-            description="How many classes of sealed fields, record by record, one client may have opened within an hour.",
+            description="How many classes of sealed fields, record by record, one client or person may have opened within an hour; all of "
+            "an organisation ten times as many.",
         ),
     ] = 1_000_000
     matches_per_hour: Annotated[
         int,
-        Field(ge=0, le=1_000_000, description="How often one client may ask within an hour whether a value occurs. 0: never."),
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="How often one client or person may ask within an hour whether a value occurs; all of an "
+            "organisation ten times as often. 0: never.",
+        ),
     ] = 1_000
     phone_region: Annotated[
         str | None,

@@ -8,19 +8,17 @@ KEYD = "hub_keyd"
 def covered_sql(name: str) -> str:
     """`<dataset>_covered`: the leaves of an event, who brought the proof, and whether the store holds what is to be opened."""
     return f"""
--- Before keys are lent: the leaves of an event and their age, by the hub's clock; the client that the proof is about and whether it is
--- active; and how many of these revisions, each of an owner, the store doesn't hold so. Asked of the primary alone: a standby may not
--- know yet that a session has ended.
+-- Before keys are lent: the client that the proof is about and whether it is active, for whom and for which organisation it is counted (as
+-- hub.proven gives them); the leaves of an event and their age, by the hub's clock; and how many of these revisions, each of an owner, the
+-- store doesn't hold so. Asked of the primary alone: a standby may not know yet that a session has ended.
 create function {SCHEMA}.{name}_covered(p_event uuid, p_client text, p_cookie bytea, p_ids uuid[], p_revs int[], p_numbers bigint[],
-  p_owners uuid[], out client text, out active boolean, out age_s float8, out leaves text[], out strangers bigint)
+  p_owners uuid[], out client text, out active boolean, out counted text, out organisation int, out age_s float8, out leaves text[],
+  out strangers bigint)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare wall timestamptz;
 begin
-  if pg_is_in_recovery() then
-    raise exception 'the key process asks the primary' using errcode = '57P03';
-  end if;
-  client := coalesce(p_client, (select 'session:' || s.id from {SCHEMA}.sessions s where s.token_hash = p_cookie));
-  select a.active, a.wall into active, wall from {SCHEMA}.admit(client) a;
+  select p.client, p.active, p.counted, p.organisation, p.wall into client, active, counted, organisation, wall
+  from {SCHEMA}.proven(p_client, p_cookie) p;
   select array_agg(l.leaf order by l.id), extract(epoch from wall - min(l.at)) into leaves, age_s from {SCHEMA}.audit_leaves l
   where l.event = p_event;
   select count(*) into strangers

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Engine
@@ -46,6 +46,7 @@ from hub.workers.limits import Limits
 from hub.workers.matching import Matching
 
 _COVERED = "select c.*, b.* from hub.{}_covered(%s::uuid, %s, %s, %s::uuid[], %s::int[], %s::bigint[], %s::uuid[]) c, hub.log_behind(%s) b"
+_PROVEN = "select client, active, counted, organisation from hub.proven(%s, %s)"
 
 READS: Final = 8  # wrapped keys read at once; more wait for each other
 
@@ -59,6 +60,14 @@ class Pace:
     behind_s: int = 60
     quorum: int = 0
     unwitnessed_s: int = 86_400
+
+
+class _Prover(NamedTuple):
+    """Who brought a proof: the client, or `session:` and its id, as leaves have it; for whom it is counted, and for which organisation."""
+
+    client: str
+    counted: str
+    organisation: str
 
 
 class Lending:
@@ -145,21 +154,21 @@ class Lending:
 
     def _ask(self, request: Ask) -> Reply:
         self._dataset(request.dataset)
-        client = self._client(Proof(request.token, request.cookie))
-        self._questions.lend(client, 1, time.monotonic())
+        prover = self._prover(Proof(request.token, request.cookie))
+        self._questions.lend(prover.counted, prover.organisation, 1, time.monotonic())
         owners = [UUID(bytes=owner) for owner in request.owners]
         return Bytes([record.bytes for record in self._matching[request.dataset].candidates(request.field, request.said, owners)])
 
     def _confirm(self, request: Confirm) -> Reply:
         name, _ = self._dataset(request.dataset)
         token, event = self._token(Proof(request.token, request.cookie)), UUID(bytes=request.event)
-        client, age_s, leaves = self._look_up(name, event, token, request)
+        prover, age_s, leaves = self._look_up(name, event, token, request)
         matching = self._matching[request.dataset]
         question, field = matching.literals_hash(request.field, request.said), matching.field_name(request.field, request.said)
         tested = [(self._slug_of(w.owner), w.revision_no) for w in request.wanted]
-        check_tested(leaves, age_s, name, _holder(token, client), field, question, tested)
+        check_tested(leaves, age_s, name, _holder(token, prover.client), field, question, tested)
         # Counted as asking is, apart from it: else whoever can write leaves would have each value compared with every record.
-        self._questions.lend(f"confirm {client}", 1, time.monotonic())
+        self._questions.lend(f"confirm {prover.counted}", f"confirm {prover.organisation}", 1, time.monotonic())
         last = self._signer.sign(event, [leaf_hash(leaf.encode()) for leaf in leaves])[-1]
         hits = matching.compare(request.field, request.said, request.wanted)
         return Confirmed(hits, last.n, last.leaf_hash, last.chain, last.key, last.signature)
@@ -169,15 +178,15 @@ class Lending:
             raise NotCovered("There is no such dataset.")
         return self._datasets[number]
 
-    def _client(self, proof: Proof) -> str:
+    def _prover(self, proof: Proof) -> _Prover:
         """Whose proof it is, if they may still act."""
         token = self._token(proof)
         cookie = None if proof.cookie is None else hashlib.sha256(proof.cookie.encode()).digest()
         with transaction(self._main) as tx:
-            ((client, active),) = tx.rows("select * from hub.proven(%s, %s)", (None if token is None else token.client_id, cookie))
+            ((client, active, counted, organisation),) = tx.rows(_PROVEN, (None if token is None else token.client_id, cookie))
         if not active:
             raise NotAuthenticated("The client has been disabled, or the session has ended.")
-        return str(client)
+        return _Prover(client, counted, str(organisation))
 
     def _open(self, request: Open) -> Reply:
         name, dataset = self._dataset(request.dataset)
@@ -189,11 +198,11 @@ class Lending:
         # Read meanwhile, as they are stored: two databases take as long as the slower one. Nothing is unwrapped before the leaf is signed.
         wrapped = self._reads.submit(self._keyring.wrapped, deks)
         try:
-            client, age_s, leaves = self._look_up(name, event, token, request)
+            prover, age_s, leaves = self._look_up(name, event, token, request)
             slugs = {owner: self._slug_of(owner) for owner in {w.owner for w in request.wanted}}
             asked = [Asked(slugs[w.owner], w.revision_no, w.cls) for w in request.wanted]
-            check(leaves, age_s, name, dataset, _holder(token, client), asked)
-            self._limits.lend(client, len(request.wanted), time.monotonic())
+            check(leaves, age_s, name, dataset, _holder(token, prover.client), asked)
+            self._limits.lend(prover.counted, prover.organisation, len(request.wanted), time.monotonic())
             last = self._signer.sign(event, [leaf_hash(leaf.encode()) for leaf in leaves])[-1]
             keys = self._keyring.lend(deks, wrapped.result())
         finally:
@@ -206,8 +215,8 @@ class Lending:
             raise NotAuthenticated("Keys are lent to who brings an access token or the cookie of a session.")
         return None if proof.token is None else self._verifier.verify(f"Bearer {proof.token}", self._clock())
 
-    def _look_up(self, name: str, event: UUID, token: AccessToken | None, request: Open | Confirm) -> tuple[str, float, list[str]]:
-        """The client, as the hub knows it, the event's age in seconds, and its leaves."""
+    def _look_up(self, name: str, event: UUID, token: AccessToken | None, request: Open | Confirm) -> tuple[_Prover, float, list[str]]:
+        """Who asks, as the hub knows it, the event's age in seconds, and its leaves."""
         cookie = None if request.cookie is None else hashlib.sha256(request.cookie.encode()).digest()
         revisions = {(w.record, w.rev, w.revision_no, w.owner) for w in request.wanted}
         columns = (
@@ -217,7 +226,7 @@ class Lending:
             _array(owner.hex() for *_, owner in revisions),
         )
         with transaction(self._main) as tx:
-            ((client, active, age_s, leaves, strangers, behind_s, unwitnessed_s),) = tx.rows(
+            ((client, active, counted, organisation, age_s, leaves, strangers, behind_s, unwitnessed_s),) = tx.rows(
                 _COVERED.format(name), (str(event), None if token is None else token.client_id, cookie, *columns, self._pace.quorum)
             )
         if not active:
@@ -225,7 +234,7 @@ class Lending:
         if strangers:
             raise NotCovered("The store holds no such revisions of these owners.")
         self._check_pace(behind_s, unwitnessed_s)
-        return client, 0.0 if age_s is None else age_s, leaves or []
+        return _Prover(client, counted, str(organisation)), 0.0 if age_s is None else age_s, leaves or []
 
     def _check_pace(self, behind_s: float | None, unwitnessed_s: float | None) -> None:
         """Nothing is opened while the log is not being made unalterable."""

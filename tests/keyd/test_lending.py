@@ -17,7 +17,7 @@ import pytest
 from hub.audit.leaf import By, Event, Share, event_id
 from hub.audit.log import append
 from hub.crypto import keyring
-from hub.crypto.keys import NotCovered, Opening, OverLimit, Proof, Sealing, Shredded
+from hub.crypto.keys import Lookup, NotCovered, Opening, OverLimit, Proof, Sealing, Shredded
 from hub.crypto.leaf_signer import LeafSigner
 from hub.crypto.remote import RemoteKeys
 from hub.datasets.incidents import Incident
@@ -27,6 +27,7 @@ from hub.identity import clients, people
 from hub.records import SEALED_CLASSES
 from hub.setup import keyd_socket
 from hub.workers.lending import READS
+from hub.workers.limits import TOGETHER, Limits
 from tests.world import World, feature, grant
 
 CANARY = "A canary sings at the harbour"
@@ -338,9 +339,46 @@ def test_a_person_opens_by_the_session_that_is_in_the_leaf(shared: World, keys: 
 
 
 def _session(world: World, handle: str) -> tuple[str, str, str]:
-    person = people.add(world.database.writer, "health", handle.partition("@")[0], handle, ["analyst"])
+    return _again(world, people.add(world.database.writer, "health", handle.partition("@")[0], handle, ["analyst"]))
+
+
+def _again(world: World, person: people.Person) -> tuple[str, str, str]:
+    """Another session of the same person."""
     cookie, session = world.services.sessions.begin(person, "passkey")
     return cookie, str(session.id), str(person.id)
+
+
+def test_a_person_is_lent_so_many_keys_an_hour_in_whatever_session(
+    shared: World, keys: RemoteKeys, stored: dict[str, Stored], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = stored["police-0"]
+    monkeypatch.setattr(shared.keyd.lending, "_limits", Limits(2))
+    one, other = (people.add(shared.database.writer, "health", n, f"{n}@health.example", ["analyst"]) for n in ("busy", "idle"))
+
+    def opened(session: tuple[str, str, str]) -> list[bytes]:
+        event = logged(shared, own.revision_no, by=By("health", session=session[1], person=session[2]))
+        return keys.open_batch(Proof(cookie=session[0]), event, Incident.number, [own.opening()])[0]
+
+    for _ in range(2):
+        assert opened(_again(shared, one))
+    with pytest.raises(OverLimit, match="within an hour"):
+        opened(_again(shared, one))
+    assert opened(_again(shared, other))
+
+
+def test_questions_of_a_person_are_counted_in_whatever_session_and_those_of_an_organisation_together(
+    shared: World, keys: RemoteKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared.keyd.lending, "_questions", Limits(1))
+    asked = Lookup(Incident.number, 5, {"value": "+441134960000"})
+    everybody = [people.add(shared.database.writer, "health", f"p{n}", f"p{n}@health.example", ["analyst"]) for n in range(TOGETHER)]
+    for person in everybody:
+        keys.candidates(Proof(cookie=_again(shared, person)[0]), asked, [])
+        with pytest.raises(OverLimit, match="This client may"):
+            keys.candidates(Proof(cookie=_again(shared, person)[0]), asked, [])
+    with pytest.raises(OverLimit, match="all of your organisation"):
+        keys.candidates(Proof(token(shared)), asked, [])
+    keys.candidates(Proof(token(shared, "housing")), asked, [])
 
 
 def test_a_client_is_lent_so_many_keys_an_hour_and_no_more(
