@@ -1,4 +1,6 @@
-"""Destroying keys: those of records, and at the end of a retention bucket all that it holds, by its KEKs. Each step may be repeated."""
+"""Destroying keys: those of records, at the end of a retention bucket all that it holds, by its KEKs, and those of former blind indexes.
+Each step may be repeated.
+"""
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -10,7 +12,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import IntegrityError
 
-from hub.crypto.keyring import Keyring, array
+from hub.crypto.keyring import MAC_BUCKET, MAC_CLASS, Keyring, array
+from hub.crypto.keys import HUB
 from hub.crypto.rotation import rewrap_rows
 from hub.db import passing_faults
 
@@ -41,6 +44,11 @@ _SWEEP = text("""
     delete from keys.dek d where d.ctid = any(array(
       select x.ctid from keys.dek x join keys.kek k using (kek_id) where k.destroyed_at is not null
       limit :most for update of x skip locked))""")
+_MACS = text("select k.bucket from keys.kek k where k.owner = cast(:owner as uuid) and k.class = :cls and k.destroyed_at is null")
+_MACS_NAMED = text("""
+    select k.kek_id from keys.kek k
+    where k.owner = cast(:owner as uuid) and k.class = :cls and k.bucket = any(:buckets) and k.destroyed_at is null""")
+_OF_MACS: Final = {"owner": str(HUB), "cls": MAC_CLASS}
 _OLDEST = text("select min(made_at) from keys.backups where destroyed_at is null")
 _NO_KEK: Final = "23503"
 _Row = Row[*tuple[Any, ...]]
@@ -102,6 +110,19 @@ class Destruction:
             if living:
                 self._take_out(connection, bucket, living)
             connection.execute(_DESTROY, {"ids": array(bucket.keks)})
+
+    def mac_labels(self) -> list[str]:
+        """Of the keyed hashes whose keys are there."""
+        with passing_faults(), self._engine.begin() as connection:
+            return [bucket.removeprefix(MAC_BUCKET) for bucket in connection.execute(_MACS, _OF_MACS).scalars()]
+
+    def end_macs(self, labels: Collection[str]) -> None:
+        """Destroys the keys of keyed hashes: none is made under these labels any more."""
+        with passing_faults(), self._engine.begin() as connection:
+            values = {**_OF_MACS, "buckets": [f"{MAC_BUCKET}{label}" for label in labels]}
+            keks = [int(kek_id) for kek_id in connection.execute(_MACS_NAMED, values).scalars()]
+            connection.execute(_DESTROY, {"ids": array(keks)})
+        self._keyring.forget(keks)
 
     def sweep(self) -> int:
         """Deletes DEKs that no key opens any more, a batch; how many."""

@@ -37,6 +37,7 @@ from hub.errors import Refused, Tampered, Unavailable
 from hub.records import SEALED_CLASSES
 
 MAC_CLASS: Final = 0
+MAC_BUCKET: Final = "mac:"
 AUDIT_CLASS: Final = 32767
 """The largest class that a smallint column holds. The catalogue numbers its own from 1 up to below this."""
 NOTE_CLASS, NOTE_FIELD, NOTE_BUCKET = SEALED_CLASSES["case"], 0, "default"  # the catalogue numbers fields from 1
@@ -126,7 +127,7 @@ class Keyring:
         self._root, self._engine, self._random = root, engine, random
         self._keks: dict[int, Kek] = {}
         self._current: dict[_Group, Kek] = {}
-        self._macs: dict[str, bytes] = {}
+        self._macs: dict[str, tuple[int, bytes]] = {}  # the number of its KEK, and the key
 
     def __repr__(self) -> str:
         return f"Keyring({len(self._keks)} KEKs, hidden)"
@@ -201,13 +202,15 @@ class Keyring:
         return opened
 
     def macs(self, label: str, owner: UUID, data: Sequence[bytes]) -> list[bytes]:
-        """HMAC-SHA-256 of each, stable over restarts; unrelated between labels (a key each) and between owners."""
-        key = self._macs.get(label)
-        if key is None:
-            (row,) = self._ensure({_Group(HUB, MAC_CLASS, f"mac:{label}")})
-            key = self._macs[label] = self._unwrap(row)
+        """HMAC-SHA-256 of each, stable over restarts; unrelated between labels (a key each) and between owners. Raises Ended for a label
+        whose key was destroyed.
+        """
+        mac = self._macs.get(label)
+        if mac is None:
+            (row,) = self._ensure({_Group(HUB, MAC_CLASS, f"{MAC_BUCKET}{label}")})
+            mac = self._macs[label] = row.kek_id, self._unwrap(row)
         head = b"HUBMAC1\0" + owner.bytes
-        return [hmac.digest(key, head + item, "sha256") for item in data]
+        return [hmac.digest(mac[1], head + item, "sha256") for item in data]
 
     def signing_seed(self) -> bytes:
         """The private key (32 bytes, Ed25519) of the signatures under leaves."""
@@ -317,10 +320,13 @@ class Keyring:
         for group, kek in list(self._current.items()):  # others add to it meanwhile
             if kek.kek_id in gone:
                 self._current.pop(group, None)
+        for label, (kek_id, _) in list(self._macs.items()):
+            if kek_id in gone:
+                self._macs.pop(label, None)
 
     def forget_destroyed(self) -> None:
         """Lets go of KEKs that somebody else destroyed: a rotation that came to its end."""
-        held = set(self._keks) | {kek.kek_id for kek in list(self._current.values())}
+        held = {*self._keks, *(kek.kek_id for kek in list(self._current.values())), *(kek_id for kek_id, _ in list(self._macs.values()))}
         self.forget(held - {row.kek_id for row in self._read(_LEFT_KEKS)})
 
     def _ensure(self, groups: set[_Group]) -> Sequence[_Row]:

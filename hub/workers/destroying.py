@@ -1,5 +1,5 @@
-"""Carries out, in the key process, what was ordered in the main database: destroys the keys of shredded records, and those of retention
-buckets that have ended.
+"""Carries out, in the key process, what was ordered in the main database: destroys the keys of shredded records, those of retention
+buckets that have ended, and those of blind indexes that were replaced.
 
 An order is a committed row whose event has leaves that name every revision: whatever they don't name is not destroyed. Each step may be
 repeated, so whoever ends in between goes on at its next start. Each chore, order and bucket is done for itself: one that fails is logged,
@@ -23,6 +23,7 @@ from hub.errors import HubError
 from hub.records import Record
 from hub.sharing.retention import ends_of
 from hub.workers.covering import names_all
+from hub.workers.matching import Matching
 
 T = TypeVar("T")
 BUCKETS_S: Final = 60.0
@@ -45,6 +46,7 @@ class Destroying:
     ) -> None:
         self._keyring, self._destruction, self._main, self._clock = keyring, destruction, main, clock
         self._names, self._days = list(datasets), backups_kept_days
+        self._indexes = [Matching(name, dataset, keyring, main, None) for name, dataset in datasets.items()]
         self._next_look = 0.0
         self._doubted: set[int] = set()
         self._told: set[str] = set()
@@ -56,6 +58,7 @@ class Destroying:
             self._told.clear()
             self._tried("forget keys", self._keyring.forget_destroyed)
             self._tried("end buckets", self.end_buckets)
+            self._tried("end former indexes", self.end_indexes)
             self._tried("complete orders", self._complete)
         return sum(self._tried(f"orders of {name}", partial(self._orders, name)) or 0 for name in self._names)
 
@@ -84,6 +87,15 @@ class Destroying:
         while self._destruction.sweep():
             pass
         return ended
+
+    def end_indexes(self) -> int:
+        """Destroys the keys of blind indexes that another version has replaced; how many."""
+        labels = set(self._destruction.mac_labels())
+        former = [label for index in self._indexes for label in index.former(labels)]
+        if former:
+            self._destruction.end_macs(former)
+            _log.info("keys of former indexes destroyed", labels=former)
+        return len(former)
 
     def _end(self, bucket: Bucket) -> bool:
         living: set[UUID] = set()

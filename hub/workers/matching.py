@@ -5,7 +5,7 @@ committed event that says that they were tested (docs/decisions/0028-matching.md
 """
 
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -14,7 +14,7 @@ import psycopg2
 from sqlalchemy import Engine
 
 from hub.crypto.keyring import Keyring
-from hub.crypto.keys import HUB, NotCovered, Opening, Sealing, Shredded, Tag, Versions
+from hub.crypto.keys import HUB, Ended, NotCovered, Opening, Sealing, Shredded, Tag, Versions
 from hub.crypto.messages import Wanted
 from hub.db import transaction
 from hub.errors import InvalidRequest, Unavailable
@@ -51,6 +51,7 @@ class Matching:
     def __init__(self, name: str, dataset: type[Record], keyring: Keyring, main: Engine, region: str | None) -> None:
         self._name, self._dataset, self._keyring, self._main, self._region = name, dataset, keyring, main, region
         self.fields: Mapping[int, Field] = {f.number: f for f in dataset.matchable()}
+        self._ended: set[str] = set()
 
     def state(self) -> State:
         with transaction(self._main) as tx:
@@ -88,7 +89,10 @@ class Matching:
         """The tags of an owner's record: `values` are its fields that can be looked up, as JSON."""
         for field, text in values:
             forms = sorted(of_stored(field, text, self._region))
-            now = self._made(state.version, state.bits, field, owner, forms)
+            try:
+                now = self._made(state.version, state.bits, field, owner, forms)
+            except Ended:  # nobody can ask under this version either; the next will have its own
+                now = [0] * len(forms)
             if state.next_version is None or state.next_bits is None:
                 yield from (Tag(field.number, tag, None) for tag in now)
             else:
@@ -96,13 +100,27 @@ class Matching:
                 yield from (Tag(field.number, tag, new) for tag, new in zip(now, then, strict=True))
 
     def candidates(self, field: int, said: Mapping[str, str], owners: Sequence[UUID]) -> list[UUID]:
-        """Records of these owners that may hold a value. Raises InvalidRequest."""
+        """Records of these owners that may hold a value. Raises InvalidRequest, and Unavailable where the key of the index is destroyed."""
         found, form = self._asked(field, said)
-        state = self.state()
-        tags = [self._made(state.version, state.bits, found, owner, [form])[0] for owner in owners]
-        with transaction(self._main) as tx:
-            rows = tx.rows(_CANDIDATES.format(self._name), (field, state.version, tags, [str(owner) for owner in owners]))
-        return [UUID(str(record)) for (record,) in rows]
+        for _ in range(RETRIES):
+            state = self.state()
+            try:
+                tags = [self._made(state.version, state.bits, found, owner, [form])[0] for owner in owners]
+            except Ended:
+                continue  # another version came to its end meanwhile
+            with transaction(self._main) as tx:
+                rows = tx.rows(_CANDIDATES.format(self._name), (field, state.version, tags, [str(owner) for owner in owners]))
+            return [UUID(str(record)) for (record,) in rows]
+        raise Unavailable("The index for lookups is of before its keys were destroyed: run `hub reindex`.")
+
+    def former(self, labels: Collection[str]) -> list[str]:
+        """Those of the labels whose keys no lookup needs any more: of versions before the one in use, where that has a key of its own."""
+        version, found = self.state().version, []
+        for number in self.fields:
+            head = LABEL.format(self._dataset.number, number, "")
+            if f"{head}{version}" in labels:
+                found += [label for label in labels if label.startswith(head) and int(label.removeprefix(head)) < version]
+        return found
 
     def compare(self, field: int, said: Mapping[str, str], wanted: Sequence[Wanted]) -> list[bool]:
         """Which of these revisions hold the value; one whose keys are gone holds none. Raises InvalidRequest."""
@@ -134,7 +152,13 @@ class Matching:
 
     def _made(self, version: int, bits: int, field: Field, owner: UUID, forms: Sequence[str]) -> list[int]:
         label = LABEL.format(self._dataset.number, field.number, version)
-        whole = self._keyring.macs(label, owner, [form.encode() for form in forms])
+        if label in self._ended:
+            raise Ended("The key of this version of the index is destroyed.")
+        try:
+            whole = self._keyring.macs(label, owner, [form.encode() for form in forms])
+        except Ended:
+            self._ended.add(label)  # for good: it needn't be asked for again
+            raise
         return [int.from_bytes(mac[:4], "big") >> (32 - bits) for mac in whole]
 
     def _asked(self, number: int, said: Mapping[str, str]) -> tuple[Field, str]:

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
+from hub.crypto.keys import Ended
 from hub.datasets import DATASETS
 from hub.errors import Unavailable
 from hub.sharing.publish import Publishing
@@ -170,6 +172,90 @@ def test_broken_off_at_any_step_lookups_find_everything_and_the_next_run_ends_it
             break
     assert whole
     assert at > 5
+
+
+def keys_of(world: World) -> dict[str, bool]:
+    """The keys of the index, by label: whether they are there."""
+    engine = sa.create_engine(world.addresses.keys, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        found = connection.exec_driver_sql(
+            "select bucket, destroyed_at is null and octet_length(wrapped) > 0 from keys.kek where bucket like 'mac:blind:%%'"
+        ).all()
+    engine.dispose()
+    return {bucket.removeprefix("mac:"): bool(there) for bucket, there in found}
+
+
+def versions_there(world: World) -> set[int]:
+    return {int(label.rpartition(":")[2]) for label, there in keys_of(world).items() if there}
+
+
+def test_the_keys_of_former_versions_are_destroyed_when_the_new_one_is_in_use(shared: World, work: Reindexing) -> None:
+    destroying, old = shared.keyd.destroying, work._matching.state().version
+    destroying.end_indexes()
+    assert versions_there(shared) == {old}
+    work.begin()
+    while work.fill():
+        assert destroying.end_indexes() == 0, "lookups use them"
+    assert versions_there(shared) == {old, old + 1}
+    work.finish()
+    assert destroying.end_indexes() == 2, "one of each field that is in use"
+    assert versions_there(shared) == {old + 1}
+    ring, label = shared.keyd.keyring, f"blind:1:5:{old}"
+    assert label not in ring._macs
+    with pytest.raises(Ended):
+        ring.macs(label, UUID(int=1), [b"x"])
+    assert keys_of(shared)[label] is False
+    assert destroying.end_indexes() == 0
+    assert all_match(shared)
+
+
+def test_a_version_that_somebody_made_up_costs_no_key(shared: World, work: Reindexing) -> None:
+    """Whoever owns the main database alone: there is no key of that version."""
+    there = versions_there(shared)
+    with shared.superuser() as admin:
+        admin.exec_driver_sql("update hub.blind_index set version = version + 1000000")
+    try:
+        assert shared.keyd.destroying.end_indexes() == 0
+    finally:
+        with shared.superuser() as admin:
+            admin.exec_driver_sql("update hub.blind_index set version = version - 1000000")
+    assert versions_there(shared) >= there
+    assert all_match(shared)
+
+
+def test_a_lookup_that_began_with_the_former_version_finds_what_there_is(
+    shared: World, work: Reindexing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matching = shared.keyd.lending._matching[1]
+    state, done = matching.state, list[int]()
+
+    def late() -> Any:
+        found = state()
+        if not done:
+            all_of(work)
+            done.append(shared.keyd.destroying.end_indexes())
+        return found
+
+    monkeypatch.setattr(matching, "state", late)
+    assert matched(shared, 0)
+    assert done == [2]
+
+
+def test_a_main_database_of_before_is_published_to_and_looked_up_in_after_the_next_reindex(shared: World, work: Reindexing) -> None:
+    """It was put back to before a version whose keys are destroyed since."""
+    all_of(work)
+    shared.keyd.destroying.end_indexes()
+    with shared.superuser() as admin:
+        admin.exec_driver_sql("update hub.blind_index set version = version - 1")
+        admin.exec_driver_sql("update hub.incidents_blind set version = version - 1, next_version = null, next_tag = null")
+    question = {"field": "phone", "value": "+44 20 7946 9300"}
+    headers = shared.bearer("health", "research")
+    assert shared.publish("police", feature("back", phone="+44 20 7946 9300")).status_code == 201
+    answer = shared.http.post("/collections/incidents/match", json=question, headers=headers)
+    assert (answer.status_code, "hub reindex" in answer.json()["detail"]) == (503, True)
+    all_of(work)
+    assert all_match(shared)
+    assert shared.http.post("/collections/incidents/match", json=question, headers=headers).json()["match"]
 
 
 def test_records_of_before_there_was_an_index_are_taken_in(shared: World, work: Reindexing) -> None:
