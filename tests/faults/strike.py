@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from hub.crypto.keyring import Keyring
 from hub.crypto.remote import RemoteKeys
 from hub.db import Transaction
 from hub.sharing.publish import Publishing
+from hub.workers import destroying
+from hub.workers.destroying import Destroying
 from hub.workers.keyd import KeyServer
 
 KEYD = "the key process is asked"
@@ -70,26 +73,69 @@ def in_server(strike: Strike) -> None:
 
 def in_keyd(strike: Strike) -> None:
     """The messages of the key process while it answers; what it copies by itself is not counted."""
-    answering, reply, execute, commit = threading.local(), KeyServer._reply, sa.Connection.execute, sa.Connection._commit_impl
-    rows = Transaction.rows
+    reply, counted = KeyServer._reply, threading.local()
 
     def replied(server: KeyServer, body: bytes) -> Any:
-        answering.now = True
+        counted.now = True
         return reply(server, body)
+
+    KeyServer._reply = replied  # type: ignore[method-assign]
+    _in_its_databases(strike, counted)
+
+
+def in_orders(strike: Strike) -> None:
+    """The messages of the key process while it carries out an order to shred."""
+    order, counted = Destroying._order, threading.local()
+
+    def ordered(destroying: Destroying, *order_: Any) -> bool:
+        counted.now = True
+        try:
+            return order(destroying, *order_)
+        finally:
+            counted.now = False
+
+    Destroying._order = ordered  # type: ignore[method-assign]
+    _in_its_databases(strike, counted)
+
+
+def in_ends(strike: Strike) -> None:
+    """The messages of the key process while it ends a retention bucket, which it does at once, as if the last day had come."""
+    end, counted = Destroying._end, threading.local()
+
+    def ended(destroying: Destroying, bucket: Any) -> bool:
+        counted.now = True
+        try:
+            return end(destroying, bucket)
+        finally:
+            counted.now = False
+
+    Destroying._end = ended  # type: ignore[method-assign]
+    at_the_last_day()
+    _in_its_databases(strike, counted)
+
+
+def at_the_last_day() -> None:
+    """A key process for which every retention has ended, and which looks all the time."""
+    Destroying._today = lambda _: date.max  # type: ignore[method-assign]
+    destroying.BUCKETS_S = 0.0  # type: ignore[misc]
+
+
+def _in_its_databases(strike: Strike, counted: threading.local) -> None:
+    """The messages to both databases in threads where they are counted."""
+    execute, commit, rows = sa.Connection.execute, sa.Connection._commit_impl, Transaction.rows
 
     def said(connection: sa.Connection, statement: Any, *more: Any, **named: Any) -> Any:
         send = partial(execute, connection, statement, *more, **named)
-        return strike.around(str(statement), send) if getattr(answering, "now", False) else send()
+        return strike.around(str(statement), send) if getattr(counted, "now", False) else send()
 
     def ran(tx: Transaction, statement: str, *more: Any) -> Any:
         send = partial(rows, tx, statement, *more)
-        return strike.around(statement, send) if getattr(answering, "now", False) else send()
+        return strike.around(statement, send) if getattr(counted, "now", False) else send()
 
     def committed(connection: sa.Connection) -> Any:
         send = partial(commit, connection)
-        return strike.around("commit", send) if getattr(answering, "now", False) else send()
+        return strike.around("commit", send) if getattr(counted, "now", False) else send()
 
-    KeyServer._reply = replied  # type: ignore[method-assign]
     sa.Connection.execute = said  # type: ignore[method-assign]
     Transaction.rows = ran  # type: ignore[method-assign]
     sa.Connection._commit_impl = committed  # type: ignore[method-assign]
