@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import IntegrityError
 
+from hub.crypto.envelope import Kek
 from hub.crypto.keyring import MAC_BUCKET, MAC_CLASS, Keyring, array
 from hub.crypto.keys import HUB
 from hub.crypto.rotation import rewrap_rows
@@ -32,6 +33,9 @@ _BUCKETS = text("""
 _RECORDS = text("""
     select distinct d.record from keys.dek d where d.kek_id = any(cast(:ids as int[])) and d.record > cast(:after as uuid)
     order by d.record limit :most""")
+_GROUPS = text("""
+    select distinct d.kek_id, d.class from keys.dek d
+    where d.kek_id = any(cast(:ids as int[])) and d.record = any(cast(:records as uuid[]))""")
 _LEFT = text("""
     select d.record, d.class, d.rev, d.row, d.kek_id from keys.dek d
     where d.kek_id = any(cast(:ids as int[])) and d.record = any(cast(:records as uuid[]))
@@ -106,6 +110,9 @@ class Destruction:
         self._keyring.forget(bucket.keks)
 
     def _end(self, bucket: Bucket, living: Collection[UUID]) -> None:
+        # Asked before nobody else may add keys: who waits for that holds connections, of which asking needs one.
+        for kek_id, cls in self._groups(bucket, living) if living else ():
+            self._pair(bucket, kek_id, cls)
         with self._alone() as connection:
             if living:
                 self._take_out(connection, bucket, living)
@@ -141,8 +148,18 @@ class Destruction:
         for row in connection.execute(_LEFT, values):
             groups.setdefault((row.kek_id, getattr(row, "class")), []).append(row)
         for (kek_id, cls), rows in groups.items():
-            old, new = self._keyring.kek(kek_id), self._keyring.kek_of(bucket.owner, cls, BUCKET)
+            old, new = self._pair(bucket, kek_id, cls)
             rewrap_rows(connection, old, new, bucket.owner, rows, self._random)
+
+    def _groups(self, bucket: Bucket, living: Collection[UUID]) -> set[tuple[int, int]]:
+        """The KEKs, with their classes, under which records that live on have keys."""
+        values = {"ids": array(bucket.keks), "records": array(living)}
+        with passing_faults(), self._engine.begin() as connection:
+            return {(row.kek_id, getattr(row, "class")) for row in connection.execute(_GROUPS, values)}
+
+    def _pair(self, bucket: Bucket, kek_id: int, cls: int) -> tuple[Kek, Kek]:
+        """A KEK of the bucket, and the one of what is kept without end."""
+        return self._keyring.kek(kek_id), self._keyring.kek_of(bucket.owner, cls, BUCKET)
 
     @contextmanager
     def _alone(self) -> Iterator[Connection]:

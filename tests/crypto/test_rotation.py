@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import count
 from random import sample
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,13 +16,15 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from hub.crypto.destruction import Destruction
 from hub.crypto.keyring import Dek, Keyring
-from hub.crypto.keys import Opening, Sealing
+from hub.crypto.keys import Ended, Opening, Sealing
 from hub.crypto.providers import FileRootKey
 from hub.crypto.rotation import Rotation
 from hub.errors import Refused, Tampered, Unavailable
 from tests.crypto.conftest import ROOT
-from tests.crypto.test_keyring import change, count
+from tests.crypto.test_keyring import change
+from tests.crypto.test_keyring import count as counted
 
 pytestmark = pytest.mark.db
 CITY, CLINIC = UUID(int=1), UUID(int=2)
@@ -73,7 +76,7 @@ def test_a_retried_revision_keeps_its_key_through_a_rotation(keyring: Keyring, r
     ((item, first),) = sealed(keyring, 1)
     rotation.rotate()
     (again,) = keyring.seal_batch([item])
-    assert count(keys_admin, "keys.dek") == 2
+    assert counted(keys_admin, "keys.dek") == 2
     assert opens(keyring, [(item, first), (item, again)])
 
 
@@ -190,8 +193,20 @@ def test_whoever_rotates_rewraps_and_publishes_at_once_never_waits_in_a_circle(
         with suppress(Unavailable):  # rotated again and again meanwhile
             kept.append(list(zip(items, ring.seal_batch(items), strict=True)))
 
+    month = count(1)
+
+    def end() -> None:
+        """A retention bucket, of whose two records one lives on."""
+        ring, name = new_process(), f"until-{2000 + next(month)}-01-01"
+        items = [Sealing(CITY, uuid4(), 1, 1, name, {4: (1, b"x"), 5: (2, b"y")}) for _ in range(2)]
+        with suppress(Unavailable, Ended):
+            ring.seal_batch(items)
+            destruction = Destruction(ring, keys_engine)
+            for bucket in destruction.buckets():
+                destruction.end(bucket, [items[0].record])
+
     rotations = [Rotation(FileRootKey(ROOT), keys_engine) for _ in range(2)]
-    steps = [publish, publish, *(r.rotate for r in rotations), *(partial(r.rewrap, 20) for r in rotations)]
+    steps = [publish, publish, end, *(r.rotate for r in rotations), *(partial(r.rewrap, 20) for r in rotations)]
     threads = [threading.Thread(target=work, args=(step,)) for step in steps]
     for thread in threads:
         thread.start()
@@ -277,7 +292,7 @@ def test_no_nonce_comes_twice(keyring: Keyring, rotation: Rotation, keys_admin: 
 def test_another_root_key_takes_every_key_over(keyring: Keyring, rotation: Rotation, keys_engine: sa.Engine, keys_admin: sa.Engine) -> None:
     blobs, mac = sealed(keyring, 3), keyring.macs("content", CITY, [b"x"])
     new = FileRootKey(os.urandom(32))
-    assert rotation.change_root(new) == count(keys_admin, "keys.kek")
+    assert rotation.change_root(new) == counted(keys_admin, "keys.kek")
     later = Keyring(new, keys_engine)
     later.check()
     assert opens(later, blobs)
