@@ -16,8 +16,13 @@ from typing import Any
 
 from hub import localdb
 from hub.audit.sequence import Memory, Sequencer
+from hub.crypto.keyring import Keyring
+from hub.crypto.leaf_signer import LeafSigner
+from hub.crypto.remote import RemoteKeys
 from hub.db import Transaction
 from hub.sharing.disclosure import Disclosure, Writer
+from hub.sharing.publish import Publishing
+from hub.workers import copying
 from tests.faults.ledger_check import faults
 from tests.faults.load import Ledger, Load
 from tests.faults.stand import Stand, small_disk, stand, wait_until
@@ -88,36 +93,77 @@ def kill_sequencer(where: Stand, _chance: random.Random) -> None:
     where.sequencer.kill()
 
 
-POINTS = {
-    "nothing taken": (Sequencer, "_state", 0),
-    "taken, nothing noted": (Memory, "keep", 2),
-    "noted, not stored": (Sequencer, "_store", 0),
-    "stored, not noted": (Memory, "keep", 1),
+BEFORE, AFTER = "before", "after"
+POINTS: dict[str, dict[str, tuple[Any, str, str, int]]] = {
+    "sequencer": {
+        "nothing taken": (Sequencer, "_state", BEFORE, 0),
+        "taken, nothing noted": (Memory, "keep", BEFORE, 2),
+        "noted, not stored": (Sequencer, "_store", BEFORE, 0),
+        "stored, not noted": (Memory, "keep", BEFORE, 1),
+    },
+    "server": {
+        "sealed, not stored": (Publishing, "_commit", BEFORE, 0),
+        "stored, not acknowledged": (Publishing, "_commit", AFTER, 0),
+        "found, not logged": (Writer, "log", BEFORE, 0),
+        "logged, not answered": (Writer, "log", AFTER, 0),
+        "logged, nothing signed yet": (RemoteKeys, "sign", BEFORE, 0),
+        "signed, not answered": (RemoteKeys, "sign", AFTER, 0),
+        "opened, not answered": (RemoteKeys, "open_batch", AFTER, 0),
+    },
+    "keyd": {
+        "asked, nothing signed": (LeafSigner, "_store", BEFORE, 0),
+        "signed, not told": (LeafSigner, "_store", AFTER, 0),
+        "signed, nothing lent": (Keyring, "lend", BEFORE, 0),
+        "lent, not told": (Keyring, "lend", AFTER, 0),
+        "nothing copied": (copying, "_add", BEFORE, 0),
+        "copied, not committed": (copying, "_add", AFTER, 0),
+        "no data key stored": (Keyring, "_store", BEFORE, 0),
+        "data keys stored, nothing sealed": (Keyring, "_store", AFTER, 0),
+    },
 }
+"""By process: where it dies, before or after which method; of how many arguments, 0: any."""
 
 
-def die_at(point: str) -> None:
-    """Run in a sequencer before it starts: it kills itself when it comes to this point."""
-    kind, name, places = POINTS[point]
-
+def die_at(process: str, point: str) -> None:
+    """Run in a process before it starts: it kills itself when it comes to this point."""
+    kind, name, when, places = POINTS[process][point]
     method = getattr(kind, name)
 
-    def dies(self: Any, *more: Any, **named: Any) -> Any:
-        if places in (0, len(more)):
+    def dies(*more: Any, **named: Any) -> Any:
+        mine = places in (0, len(more) - 1)
+        if mine and when == BEFORE:
             os.kill(os.getpid(), signal.SIGKILL)
-        return method(self, *more, **named)
+        answer = method(*more, **named)
+        if mine:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
 
     setattr(kind, name, dies)
 
 
+def strike(where: Stand, process: str, point: str) -> None:
+    """The process dies at a named point, while partners publish and read."""
+    struck = getattr(where, process)
+    struck.kill()
+    struck.sabotage = partial(die_at, process, point)
+    with suppress(AssertionError):  # it came to its point before it was known to listen
+        struck.start()
+    wait_until(lambda: not struck.alive, f"the {process} comes to its point: {point}")
+    assert struck.exit_code == -signal.SIGKILL
+    struck.sabotage = None
+    struck.kill()
+
+
 def strike_sequencer(where: Stand, chance: random.Random) -> None:
-    """It dies at one of its named points, with leaves in its hands."""
-    where.sequencer.kill()
-    where.sequencer.sabotage = partial(die_at, chance.choice(list(POINTS)))
-    where.sequencer.start()
-    wait_until(lambda: not where.sequencer.alive, "the sequencer comes to its point")
-    where.sequencer.sabotage = None
-    where.sequencer.kill()
+    strike(where, "sequencer", chance.choice(list(POINTS["sequencer"])))
+
+
+def strike_server(where: Stand, chance: random.Random) -> None:
+    strike(where, "server", chance.choice(list(POINTS["server"])))
+
+
+def strike_keyd(where: Stand, chance: random.Random) -> None:
+    strike(where, "keyd", chance.choice(list(POINTS["keyd"])))
 
 
 def cut_connections(where: Stand, _chance: random.Random) -> None:
@@ -142,7 +188,7 @@ def kill_both(where: Stand, chance: random.Random) -> None:
 
 
 KILLS = (
-    *(kill_server, kill_keyd, kill_sequencer, strike_sequencer, kill_postmaster, kill_backend),
+    *(kill_server, strike_server, kill_keyd, strike_keyd, kill_sequencer, strike_sequencer, kill_postmaster, kill_backend),
     *(stop_immediately, cut_connections, kill_both),
 )
 Kill = Callable[[Stand, random.Random], None]

@@ -85,6 +85,10 @@ class Beside:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.exitcode if self._process else None
+
     def start(self) -> None:
         arguments = (self.settings, self.addresses, self.log, self.sabotage)
         self._process = _processes.Process(target=type(self).target, args=arguments, daemon=True)
@@ -131,6 +135,10 @@ class Server:
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.exitcode if self._process else None
 
     def start(self) -> None:
         """Returns when it answers /healthz, which asks nothing of a database."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults import ledger_check
-from tests.faults.kills import KILLS, flowing, kill_often, leave_out_leaves, lose
+from tests.faults.kills import KILLS, POINTS, flowing, kill_often, leave_out_leaves, lose, strike
 from tests.faults.kills import soak as soak  # for tests/soak
 from tests.faults.ledger_check import faults
 from tests.faults.load import Ledger, Load
@@ -30,6 +30,20 @@ def test_nothing_acknowledged_is_lost_and_nothing_disclosed_unlogged_when_server
     assert set(kills) == {kill.__name__ for kill in KILLS}
     assert len(ledger.receipts) > 100
     assert sum(ledger.seen.values()) > 100
+
+
+def test_at_no_named_point_is_anything_lost_or_disclosed_unlogged() -> None:
+    """Of the sequencer, the server and the key process, one after the other."""
+    ledger = Ledger()
+    with stand("points") as where:
+        with Load(where, ledger, SEED):
+            for process, points in POINTS.items():
+                for point in points:
+                    flowing(ledger)
+                    strike(where, process, point)
+                    where.start()
+            flowing(ledger)
+        assert [*faults(where, ledger), *tree_faults(where)] == []
 
 
 @pytest.fixture(scope="module")
