@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 import structlog
@@ -220,7 +220,8 @@ def housekeeping(called: Services, database: Database) -> None:
     """Goes on with activations, destroys what is not to be kept any longer, looks at new leaves of the log, and opens access reviews."""
     called.lifecycle.activation.resume(called.clock())
     for shared in called.datasets.values():
-        while shared.shredding.due(lambda number: _provider(database.writer, number)):
+        left: set[UUID] = set()
+        while shared.shredding.due(lambda number: _provider(database.writer, number), left):
             pass
     flagging = flagging_of(called.settings, database)
     for _ in range(WATCHED):

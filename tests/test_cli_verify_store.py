@@ -371,3 +371,17 @@ def test_a_shredded_record_that_is_put_back_is_named(hub: Run, shared: World) ->
     assert ran.code == 3
     assert f"incidents {record} revision 3" in ran.out
     assert "was shredded, as the log says, and lies in current again" in ran.out
+
+
+def test_a_shredded_record_that_the_index_still_has_tags_of_is_named(hub: Run, shared: World) -> None:
+    record = shred(shared, "P-1")
+    alter(
+        shared,
+        "insert into hub.incidents_blind (id, rev, provider, field, version, tag)"
+        f" select id, rev, provider, 5, 1, 7 from hub.incidents_shredded where id = '{record}'",
+    )
+    ran = hub("verify-store", "--owner", "police")
+    assert ran.code == 3
+    assert f"incidents {record} was shredded, and the index for lookups still has tags of it\n" in ran.out
+    assert "1 wrong." in ran.out
+    assert "nothing wrong." in hub("verify-store", "--owner", "fire").out

@@ -11,6 +11,7 @@ from hub.released import WRITER
 from hub.sharing.covered import KEYD
 from hub.tables import SCHEMA, sealed_column, sealed_fields
 
+TAGGING = 6  # advisory lock 7201: whoever writes tags shares it, a shredding takes it alone; to both it is the last of their locks
 FIRST_BITS = 8
 """Enough for 65,536 values (hub/workers/reindexing.py)."""
 _DEFINER = "security definer set search_path = pg_catalog, public, pg_temp"
@@ -37,17 +38,35 @@ begin
 end $$;
 grant execute on function {SCHEMA}.{name}_indexed to {WRITER};
 -- For the key process: tags of revisions of an owner that are on their way into the store. Tags that are there already stay: nobody knows
--- which of two attempts will be stored.
+-- which of two attempts will be stored. A record that was shredded gets none, for the store refuses it; one that is being shredded loses
+-- them. No row of it is locked: a publication may hold those while its tags are written.
 create function {SCHEMA}.{name}_tag(p_owner uuid, p_version int, p_next_version int, {_TAGS}) returns void
 language plpgsql volatile {_DEFINER} as $$
+declare gone uuid[];
 begin
   perform {SCHEMA}.{name}_indexed(p_version, p_next_version);
+  perform pg_advisory_xact_lock_shared(7201, {TAGGING});
+  gone := array(select s.id from {SCHEMA}.{name}_shredded s where s.id = any(p_ids));
   insert into {SCHEMA}.{name}_blind (id, rev, provider, field, version, tag, next_version, next_tag)
   select u.id, u.rev, o.id, u.field, p_version, u.tag, case when u.next_tag is not null then p_next_version end, u.next_tag
   from unnest(p_ids, p_revs, p_fields, p_tags, p_next_tags) u(id, rev, field, tag, next_tag)
-  join {SCHEMA}.organisations o on o.uid = p_owner;
+  join {SCHEMA}.organisations o on o.uid = p_owner where u.id <> all(gone);
 end $$;
 grant execute on function {SCHEMA}.{name}_tag to {KEYD};
+-- For the key process: of the next p_count records after p_after that have tags, takes away those of former versions that belong to no
+-- current revision: what they were made for can't be stored any more. Gives how far it came (null: at the end). Waits for nobody.
+create function {SCHEMA}.{name}_untag(p_after uuid, p_count int) returns uuid
+language plpgsql volatile {_DEFINER} as $$
+declare reached uuid; now_version int := (select b.version from {SCHEMA}.blind_index b where b.dataset = {dataset.number});
+begin
+  select n.id into reached from (
+    select distinct b.id from {SCHEMA}.{name}_blind b where b.id > p_after order by b.id limit p_count) n order by n.id desc limit 1;
+  delete from {SCHEMA}.{name}_blind where ctid = any(array(
+    select b.ctid from {SCHEMA}.{name}_blind b where b.id > p_after and b.id <= reached and b.version < now_version
+      and not exists (select from {SCHEMA}.{name} i where i.id = b.id and i.rev = b.rev) for update skip locked));
+  return reached;
+end $$;
+grant execute on function {SCHEMA}.{name}_untag to {KEYD};
 """
 
 

@@ -8,7 +8,9 @@ _DEFINER = "security definer set search_path = pg_catalog, public, pg_temp"
 
 
 def inventory_sql(name: str, dataset: type[Record]) -> str:
-    """`<dataset>_inventory`: revisions by their numbers; `<dataset>_listing`: all of them, page by page."""
+    """`<dataset>_inventory`: revisions by their numbers; `<dataset>_listing`: all of them, page by page; `<dataset>_blind_left`: of which
+    shredded records there are tags.
+    """
     parts = _parts(name, dataset)
     held = "\n    union all ".join(
         f"select r.revision_no, r.id, r.rev, r.provider, '{part}', {digest} from {table} r where r.revision_no = any(p_numbers)"
@@ -39,8 +41,14 @@ language sql stable {_DEFINER} as $$
         fetch first p_count rows with ties) r  -- a number that lies in two places stays on one page
   left join {SCHEMA}.organisations o on o.id = r.provider order by r.revision_no, r.part
 $$;
-revoke execute on function {SCHEMA}.{name}_inventory, {SCHEMA}.{name}_listing from public;
-grant execute on function {SCHEMA}.{name}_inventory, {SCHEMA}.{name}_listing to {AUDITOR};
+-- Shredded records that the index for lookups still has tags of.
+create function {SCHEMA}.{name}_blind_left() returns table (id uuid, owner text)
+language sql stable {_DEFINER} as $$
+  select distinct s.id, o.slug from {SCHEMA}.{name}_shredded s left join {SCHEMA}.organisations o on o.id = s.provider
+  where exists (select from {SCHEMA}.{name}_blind b where b.id = s.id) order by s.id
+$$;
+revoke execute on function {SCHEMA}.{name}_inventory, {SCHEMA}.{name}_listing, {SCHEMA}.{name}_blind_left from public;
+grant execute on function {SCHEMA}.{name}_inventory, {SCHEMA}.{name}_listing, {SCHEMA}.{name}_blind_left to {AUDITOR};
 """
 
 

@@ -48,11 +48,8 @@ class Keeping:
         after = UUID(int=0)
         while True:
             with transaction(self.publishing.engine) as tx:
-                ((reached,),) = tx.rows(
-                    f"select hub.{self.publishing.name}_keep(%s, (select months from hub.retention where provider = %s and dataset = %s),"
-                    " %s::uuid, %s)",
-                    (publisher.number, publisher.number, self.publishing.dataset.number, str(after), AT_ONCE),
-                )
+                values = (publisher.number, str(after), AT_ONCE)
+                ((reached,),) = tx.rows(f"select hub.{self.publishing.name}_keep(%s, %s::uuid, %s)", values)
             if reached is None:
                 return
             after = UUID(str(reached))

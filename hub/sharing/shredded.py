@@ -4,6 +4,7 @@ told to destroy its keys. Migrations hold it frozen.
 
 from hub.records import WINDOW_FIELD, Record
 from hub.released import WRITER
+from hub.sharing.blind import TAGGING
 from hub.sharing.covered import KEYD
 from hub.sharing.inventory import digest_sql
 from hub.sharing.recalled import owes_sql
@@ -42,7 +43,7 @@ $$;
 
 def _shred_sql(name: str, dataset: type[Record]) -> str:
     digest = digest_sql(dataset)
-    tables = " ".join(f"delete from {SCHEMA}.{name}{part} r where r.id = any(p_ids);" for part in ("", "_history", "_withdrawn", "_blind"))
+    tables = " ".join(f"delete from {SCHEMA}.{name}{part} r where r.id = any(p_ids);" for part in ("", "_history", "_withdrawn"))
     kept = "\n  union all ".join(
         f"select r.id, r.rev, r.revision_no, r.provider, {told}, number from {SCHEMA}.{name}{part} r where r.id = any(p_ids)"
         for part, told in (("", digest), ("_history", digest), ("_withdrawn", "sha256('')"))
@@ -84,6 +85,8 @@ begin
   if {owes_sql()} then
     perform {SCHEMA}.{name}_recall_all(p_provider, u.id, 'erasure') from unnest(p_ids) u(id) order by u.id;
   end if;
+  perform pg_advisory_xact_lock(7201, {TAGGING});  -- tags that are being written come before, or find the record shredded
+  delete from {SCHEMA}.{name}_blind b where b.id = any(p_ids);
   return query select s.revision_no from {SCHEMA}.{name}_shredded s where s.shred = number order by 1;
 end $$;
 """
@@ -92,8 +95,9 @@ end $$;
 def _due_sql(name: str, dataset: type[Record]) -> str:
     held, ended = _is_held(name, dataset), "kept_until <= (now() at time zone 'UTC')::date"
     return f"""
--- Up to p_count records of one provider whose retention has ended and that nothing holds. Of a withdrawn record its last revision counts.
-create function {SCHEMA}.{name}_due(p_count int) returns table (provider int, id uuid)
+-- Up to p_count records of one provider whose retention has ended and that nothing holds, but for p_but. Of a withdrawn record its last
+-- revision counts.
+create function {SCHEMA}.{name}_due(p_count int, p_but uuid[]) returns table (provider int, id uuid)
 language sql stable {DEFINER} as $$
   with due as (
     select r.provider, r.id from {SCHEMA}.{name} r where r.{ended}
@@ -101,8 +105,8 @@ language sql stable {DEFINER} as $$
     select w.provider, w.id from {SCHEMA}.{name}_withdrawn w join {SCHEMA}.{name}_history h on h.id = w.id and h.rev = w.rev - 1
     where h.{ended} and not exists (select from {SCHEMA}.{name} r where r.id = w.id)
       and not exists (select from {SCHEMA}.{name}_withdrawn x where x.id = w.id and x.rev > w.rev)),
-  one as (select r.provider from due r where not {held} limit 1)
-  select r.provider, r.id from due r join one using (provider) where not {held} limit p_count
+  one as (select r.provider from due r where r.id <> all(p_but) and not {held} limit 1)
+  select r.provider, r.id from due r join one using (provider) where r.id <> all(p_but) and not {held} limit p_count
 $$;
 -- The first p_count records of a provider that occurred before a time and that nothing holds; and how many something holds.
 create function {SCHEMA}.{name}_before(p_provider int, p_before timestamptz, p_count int, out ids uuid[], out held bigint)
@@ -111,17 +115,18 @@ language sql stable {DEFINER} as $$
                order by r.{WINDOW_FIELD}, r.id limit p_count),
          (select count(*) from {SCHEMA}.{name} r where r.provider = p_provider and r.{WINDOW_FIELD} < p_before and {held})
 $$;
--- One batch of a new rule for what is stored already: of the next p_count records after p_id, those of the provider are kept for p_months
--- (null: without end). Gives how far it came (null: at the end).
-create function {SCHEMA}.{name}_keep(p_provider int, p_months int, p_id uuid, p_count int) returns uuid
+-- One batch of a new rule for what is stored already: of the next p_count records after p_id, those of the provider are kept for as long
+-- as its rule says (none: without end). Gives how far it came (null: at the end).
+create function {SCHEMA}.{name}_keep(p_provider int, p_id uuid, p_count int) returns uuid
 language plpgsql volatile {DEFINER} as $$
 declare reached uuid; ids uuid[];
+  ruled int := (select t.months from {SCHEMA}.retention t where t.provider = p_provider and t.dataset = {dataset.number});
 begin
   select max(b.id::text)::uuid, array_agg(b.id) filter (where b.provider = p_provider) into reached, ids
   from (select r.id, r.provider from {SCHEMA}.{name} r where r.id > p_id order by r.id limit p_count) b;
   perform from {SCHEMA}.{name} r where r.id = any(ids) order by r.id for update;
-  update {SCHEMA}.{name} r set kept_until = {SCHEMA}.kept_until(r.{WINDOW_FIELD}, p_months)
-  where r.id = any(ids) and r.kept_until is distinct from {SCHEMA}.kept_until(r.{WINDOW_FIELD}, p_months);
+  update {SCHEMA}.{name} r set kept_until = {SCHEMA}.kept_until(r.{WINDOW_FIELD}, ruled)
+  where r.id = any(ids) and r.kept_until is distinct from {SCHEMA}.kept_until(r.{WINDOW_FIELD}, ruled);
   return reached;
 end $$;
 grant execute on function {SCHEMA}.{name}_held, {SCHEMA}.{name}_shred, {SCHEMA}.{name}_due, {SCHEMA}.{name}_before,
@@ -131,12 +136,16 @@ grant execute on function {SCHEMA}.{name}_held, {SCHEMA}.{name}_shred, {SCHEMA}.
 
 def _orders_sql(name: str, dataset: type[Record]) -> str:
     return f"""
--- For the key process: the oldest order after p_after whose keys are not destroyed yet, its records, their revisions, its event's leaves.
-create function {SCHEMA}.{name}_shred_order(p_after bigint) returns table (shred bigint, ids uuid[], numbers bigint[], leaves text[])
+-- For the key process: the oldest order after p_after whose keys are not destroyed yet, its records, their revisions, its event's leaves,
+-- and whose records they are (empty: not one organisation's).
+create function {SCHEMA}.{name}_shred_order(p_after bigint)
+returns table (shred bigint, ids uuid[], numbers bigint[], leaves text[], owner text)
 language sql stable {DEFINER} as $$
   select o.id, array(select distinct s.id from {SCHEMA}.{name}_shredded s where s.shred = o.id),
          array(select s.revision_no from {SCHEMA}.{name}_shredded s where s.shred = o.id),
-         array(select l.leaf from {SCHEMA}.audit_leaves l where l.event = o.event)
+         array(select l.leaf from {SCHEMA}.audit_leaves l where l.event = o.event),
+         coalesce((select min(p.slug) from {SCHEMA}.{name}_shredded s join {SCHEMA}.organisations p on p.id = s.provider
+                   where s.shred = o.id having count(distinct s.provider) = 1), '')
   from {SCHEMA}.shreds o where o.dataset = {dataset.number} and o.id > p_after and o.complete_at is null and o.keys_gone_at is null
   order by o.id limit 1
 $$;

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import psycopg2
+import structlog
 
 from hub.audit.leaf import Share, instant
 from hub.audit.log import append
@@ -22,6 +23,7 @@ from hub.sharing.shredded import ABSENT, HELD
 
 AT_ONCE: Final = 1_000
 """Records of one order: its leaf names every revision."""
+_log = structlog.get_logger("hub.sharing")
 _COLUMNS = "s.id, s.event, s.kind, s.records, s.at, s.keys_gone_at, s.complete_at"
 
 
@@ -100,19 +102,32 @@ class Shredding:
             ((ids, held),) = tx.rows(f"select ids::text[], held from hub.{name}_before(%s, %s, %s)", (publisher.number, before, AT_ONCE))
         return [UUID(record) for record in ids], held
 
-    def due(self, publisher_of: Callable[[int], Publisher]) -> int:
-        """Destroys records whose retention has ended, 1,000 at most; how many. `publisher_of`: an organisation by its number."""
+    def due(self, publisher_of: Callable[[int], Publisher], left: set[UUID]) -> int:
+        """Destroys records whose retention has ended, 1,000 at most; how many were looked at. `publisher_of`: an organisation by its
+        number; `left`: records that can't be destroyed, to which it adds: the others go all the same.
+        """
         name = self.publishing.name
         with transaction(self.publishing.engine) as tx:
-            rows = tx.rows(f"select * from hub.{name}_due(%s)", (AT_ONCE,))
+            rows = tx.rows(f"select * from hub.{name}_due(%s, %s::uuid[])", (AT_ONCE, [str(record) for record in left]))
         if not rows:
             return 0
-        records = [UUID(str(record)) for _, record in rows]
         try:
-            self.shred(publisher_of(rows[0][0]), records, kind="retention")
-        except (NotShared, Held):
+            left |= self._destroyed(publisher_of(rows[0][0]), [UUID(str(record)) for _, record in rows])
+        except (NotShared, Conflict):
             return 0  # another process was faster, or a hold was placed meanwhile
-        return len(records)
+        return len(rows)
+
+    def _destroyed(self, publisher: Publisher, records: Sequence[UUID]) -> set[UUID]:
+        """Destroys those of them that can be; gives the others, of which the process's own log tells."""
+        try:
+            self.shred(publisher, records, kind="retention")
+        except psycopg2.Error as error:
+            if len(records) == 1:
+                _log.error("a record whose retention has ended can't be destroyed", record=str(records[0]), cause=type(error).__name__)
+                return set(records)
+            middle = len(records) // 2
+            return self._destroyed(publisher, records[:middle]) | self._destroyed(publisher, records[middle:])
+        return set()
 
     def get(self, publisher: Publisher, number: int) -> Shred:
         """Raises NoSuchResource: the publisher's organisation gave no such order."""

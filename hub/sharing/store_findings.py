@@ -72,6 +72,10 @@ def misplaced(dataset: str, entry: Entry, row: Row, owner: str) -> Iterator[str]
         yield f"{named(dataset, entry)} was published by {owner}, and is stored as {row.owner}'s"
 
 
+def still_found(dataset: str, record: UUID) -> str:
+    return f"{dataset} {record} was shredded, and the index for lookups still has tags of it"
+
+
 def listed(
     dataset: str, rows: Sequence[Row], newest: Mapping[int, tuple[int, int | None]], known: BitMap64, destroyed: BitMap64
 ) -> Iterator[str]:

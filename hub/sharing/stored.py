@@ -124,7 +124,7 @@ create function {SCHEMA}.{name}_store({", ".join(f"p_{n} {t}" for n, t in store_
 returns table (id uuid, revision_no bigint)
 language plpgsql volatile {DEFINER} set enable_nestloop = off as $$
 #variable_conflict use_column
-declare former uuid[]; before jsonb; moved int; returned int; stored int; tested text[];
+declare former uuid[]; fresh uuid[]; before jsonb; moved int; returned int; stored int; earlier int; tested text[];
 begin
   perform pg_advisory_xact_lock_shared(7201, 2);
   if not exists (select from {SCHEMA}.organisations o where o.id = p_provider) then
@@ -167,7 +167,13 @@ begin
   on conflict (id) do update set {update} where t.rev = excluded.rev - 1 and t.provider = excluded.provider
   returning t.id, t.revision_no;
   get diagnostics stored = row_count;
-  if stored <> cardinality(p_id) then
+  -- A first revision is of a record that never was (of one that is withdrawn there is a history). Asked when it is stored: whoever was
+  -- withdrawing or shredding it has ended by now.
+  fresh := array(select u.id from unnest(p_id, p_rev) u(id, rev) where u.rev = 1);
+  select count(*) into earlier from (
+    select from {SCHEMA}.{name}_history h where h.id = any(fresh)
+    union all select from {SCHEMA}.{name}_shredded s where s.id = any(fresh)) e;
+  if stored <> cardinality(p_id) or cardinality(fresh) + cardinality(former) <> cardinality(p_id) or earlier > 0 then
     raise exception 'another revision came first' using errcode = '40001';
   end if;
   if before is not null then

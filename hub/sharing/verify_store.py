@@ -22,7 +22,7 @@ from hub.audit.entries import Entry, leaf_input, read
 from hub.audit.leaf import revisions_in
 from hub.audit.tree import root
 from hub.db import Transaction, transaction
-from hub.sharing.store_findings import Row, Unfit, explained, listed, misplaced, missing
+from hub.sharing.store_findings import Row, Unfit, explained, listed, misplaced, missing, still_found
 
 STORING: Final = ("publish", "withdraw", "shred")
 """Types of leaves that name revisions as stored, or as destroyed."""
@@ -98,6 +98,8 @@ def verify_store(
         for name in datasets:
             yield from _explain(tx, name, found)
             yield from _listing(tx, name, found, counted, owner)
+            left = tx.rows(f"select id, owner from hub.{name}_blind_left()")
+            yield from (still_found(name, UUID(str(record))) for record, whose in left if owner in (None, whose))
 
 
 def _leaves(tx: Transaction, owner: str | None) -> Iterator[tuple[Any, ...]]:

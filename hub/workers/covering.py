@@ -134,15 +134,15 @@ def _check_event(body: _Body, name: str, holder: Holder) -> None:
         raise NotCovered("The event is of another organisation, purpose or case than the token.")
 
 
-def names_all(leaves: Sequence[str], name: str, numbers: Iterable[int]) -> bool:
-    """Whether the leaves of one event say that these revisions of a dataset are destroyed. Leaves that say something else, or that can't be
-    read, say nothing: anybody may have added them to the event.
+def names_all(leaves: Sequence[str], name: str, owner: str, numbers: Iterable[int]) -> bool:
+    """Whether the leaves of one event say that these revisions of a dataset, all of one owner, are destroyed. Leaves that say something
+    else, or that can't be read, say nothing: anybody may have added them to the event.
     """
     named = BitMap64()
     for leaf in leaves:
         with suppress(NotCovered):
             body = _body(leaf)
-            if (body.type, body.decision, body.dataset) == ("shred", "permit", name):
+            if (body.type, body.decision, body.dataset, body.owner) == ("shred", "permit", name, owner):
                 named |= body.revisions()
     return all(number in named for number in numbers)
 

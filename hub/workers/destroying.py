@@ -120,12 +120,12 @@ class Destroying:
                 rows = tx.rows(_ORDER.format(name), (after,))
             if not rows:
                 return done
-            ((shred, ids, numbers, leaves),) = rows
+            ((shred, ids, numbers, leaves, owner),) = rows
             after = shred
-            done += self._tried(f"order {shred}", partial(self._order, name, shred, ids, numbers, leaves)) or 0
+            done += self._tried(f"order {shred}", partial(self._order, name, shred, ids, numbers, leaves, owner)) or 0
 
-    def _order(self, name: str, shred: int, ids: Sequence[object], numbers: Sequence[int], leaves: Sequence[str]) -> bool:
-        if not names_all(leaves, name, numbers):
+    def _order(self, name: str, shred: int, ids: Sequence[object], numbers: Sequence[int], leaves: Sequence[str], owner: str) -> bool:
+        if not names_all(leaves, name, owner, numbers):
             if shred not in self._doubted:
                 _log.error("an order to destroy is not in the log as it stands in the store", shred=shred)
             self._doubted.add(shred)

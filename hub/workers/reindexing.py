@@ -18,9 +18,11 @@ from hub.records import Field, Record
 from hub.workers.matching import Matching, State, opened_of
 
 AT_ONCE: Final = 500
+CLEARED_AT_ONCE: Final = 10_000
 LEAST_BITS: Final = 8
 _NEXT = "select * from hub.{}_to_index(%s::uuid, %s)"
 _SIZE = "select hub.{}_size()"
+_UNTAG = "select hub.{}_untag(%s::uuid, %s)"
 _REINDEX = "select hub.{}_reindex(%s, %s, %s::uuid, %s::uuid[], %s::int[], %s::uuid[], %s::int[], %s::int[], %s::int[], %s::int[])"
 
 
@@ -83,10 +85,20 @@ class Reindexing:
         return len(records)
 
     def finish(self) -> State:
-        """Has lookups use the new version from now on; to be called when all is filled."""
+        """Has lookups use the new version from now on, and takes away tags of what was sealed and never stored; to be called when all
+        is filled.
+        """
         with transaction(self._main) as tx:
             tx.rows("select hub.blind_finish(%s)", (self._dataset.number,))
+        self._clear()
         return self._matching.state()
+
+    def _clear(self) -> None:
+        """What is on its way into the store with tags of a former version is refused there, and begins again: so these are of nothing."""
+        reached: UUID | None = UUID(int=0)
+        while reached is not None:
+            with transaction(self._main) as tx:
+                ((reached,),) = tx.rows(_UNTAG.format(self._name), (str(reached), CLEARED_AT_ONCE))
 
     def _read(self, after: UUID) -> list[_Record]:
         found: dict[UUID, _Record] = {}

@@ -98,7 +98,7 @@ def faults(where: Stand, partner: Partner) -> list[str]:
     gone = {str(r) for (r,) in where.sql("select distinct id from hub.incidents_shredded")}
     stored = {
         str(r)
-        for table in ("incidents", "incidents_history", "incidents_withdrawn")
+        for table in ("incidents", "incidents_history", "incidents_withdrawn", "incidents_blind")
         for (r,) in where.sql(f"select distinct id from hub.{table}")
     }
     leaves = [json.loads(leaf) for (leaf,) in where.sql("select leaf from hub.audit_leaves where type = 'shred'")]

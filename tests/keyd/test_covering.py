@@ -171,7 +171,7 @@ SHRED = leaf(type="shred", purpose=None, case=None, shown={"count": 2, "revision
 
 
 def named(*bodies: dict[str, Any], numbers: list[int]) -> bool:
-    return names_all([orjson.dumps(b).decode() for b in bodies], "incidents", numbers)
+    return names_all([orjson.dumps(b).decode() for b in bodies], "incidents", "police", numbers)
 
 
 def test_an_order_is_named_by_its_leaves_together() -> None:
@@ -179,10 +179,14 @@ def test_an_order_is_named_by_its_leaves_together() -> None:
     assert named(SHRED, numbers=[7, 8])
     assert named(SHRED, rest, numbers=[7, 8, 9])
     assert not named(SHRED, numbers=[7, 8, 9])
-    assert not names_all([], "incidents", [7])
+    assert not names_all([], "incidents", "police", [7])
 
 
-@pytest.mark.parametrize("changed", [{"type": "query"}, {"decision": "absent"}, {"dataset": "alerts"}, {"dataset": None}], ids=str)
+@pytest.mark.parametrize(
+    "changed",
+    [{"type": "query"}, {"decision": "absent"}, {"dataset": "alerts"}, {"dataset": None}, {"owner": "fire"}, {"owner": None}],
+    ids=str,
+)
 def test_a_leaf_of_another_kind_names_nothing_and_spoils_nothing(changed: dict[str, Any]) -> None:
     other = {name: value for name, value in (SHRED | changed).items() if value is not None}
     assert not named(other, numbers=[7])
@@ -193,8 +197,8 @@ def test_a_leaf_of_another_kind_names_nothing_and_spoils_nothing(changed: dict[s
 @given(st.lists(MALFORMED, max_size=3), st.integers(0, 3))
 def test_whatever_else_stands_in_the_log_an_order_is_named(leaves: list[str], at: int) -> None:
     text = orjson.dumps(SHRED).decode()
-    assert names_all([*leaves[:at], text, *leaves[at:]], "incidents", [7, 8])
-    assert not names_all(leaves, "incidents", [9])
+    assert names_all([*leaves[:at], text, *leaves[at:]], "incidents", "police", [7, 8])
+    assert not names_all(leaves, "incidents", "police", [9])
 
 
 def test_the_exact_place_is_the_only_treatment_of_a_place_that_opens_it() -> None:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
 
-from hub.crypto.keys import Ended
+from hub.crypto.keys import Ended, Sealing
 from hub.datasets import DATASETS
 from hub.errors import Unavailable
 from hub.sharing.publish import Publishing
@@ -33,7 +33,24 @@ def shared(world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     sent = [feature(f"A-{n}", phone=number(n), vehicles=[{"plate": f"P {n}"}, {"plate": f"Q {n}"}]) for n in range(COUNT)]
     assert world.publish("police", *sent, feature("bare")).status_code == 201
     world.keyd.lending._questions = Limits(1_000_000)
+    seal(world, uuid4(), 1)
+    seal(world, rows(world, "select id from hub.incidents where external_id = 'A-2'")[0][0], 2)
+    assert orphans(world) == 2
     return world
+
+
+def seal(world: World, record: UUID, rev: int) -> None:
+    """As a publication that ends before it stores: tags of what there never is."""
+    field = next(f for f in DATASETS["incidents"].matchable() if f.name == "phone")
+    (owner,) = rows(world, "select uid from hub.organisations where slug = 'police'")[0]
+    sealing = Sealing(UUID(str(owner)), UUID(str(record)), rev, 1, "default", {field.number: (field.cls, b'"+44 20 7946 9999"')})
+    world.services.keys.seal_records(1, [sealing])
+
+
+def orphans(world: World) -> int:
+    stored = "select from hub.incidents i where i.id = b.id and i.rev = b.rev"
+    count: int = rows(world, f"select count(*) from hub.incidents_blind b where not exists ({stored})")[0][0]
+    return count
 
 
 @pytest.fixture
@@ -256,6 +273,42 @@ def test_a_main_database_of_before_is_published_to_and_looked_up_in_after_the_ne
     all_of(work)
     assert all_match(shared)
     assert shared.http.post("/collections/incidents/match", json=question, headers=headers).json()["match"]
+
+
+def test_tags_of_what_was_never_stored_go_with_the_next_version_and_those_on_their_way_stay(shared: World, work: Reindexing) -> None:
+    seal(shared, uuid4(), 1)
+    work.begin()
+    seal(shared, uuid4(), 1)  # has tags of both versions
+    while work.fill():
+        pass
+    work.finish()
+    assert orphans(shared) == 0
+    assert all_match(shared)
+    seal(shared, uuid4(), 1)
+    work._clear()
+    assert orphans(shared) == 1, "it may be stored yet"
+    all_of(work)
+    assert orphans(shared) == 0
+
+
+@pytest.mark.parametrize("ends", ["stored", "not stored"])
+def test_tags_that_another_transaction_is_taking_away_are_waited_for_by_nobody(shared: World, work: Reindexing, ends: str) -> None:
+    seal(shared, uuid4(), 1)
+    work.begin()
+    while work.fill():
+        pass
+    with shared.superuser() as admin:
+        held = sa.text(
+            "delete from hub.incidents_blind b where not exists (select from hub.incidents i where i.id = b.id and i.rev = b.rev)"
+        )
+        assert admin.execute(held).rowcount > 0
+        work.finish()
+        if ends == "not stored":
+            admin.rollback()
+    assert (orphans(shared) == 0) == (ends == "stored")
+    all_of(work)
+    assert orphans(shared) == 0
+    assert all_match(shared)
 
 
 def test_records_of_before_there_was_an_index_are_taken_in(shared: World, work: Reindexing) -> None:

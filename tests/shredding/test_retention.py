@@ -339,3 +339,26 @@ def test_a_destroyed_key_cannot_be_put_back(shared: World) -> None:
     )
     with pytest.raises(sa.exc.IntegrityError, match="kek_destroyed"):
         in_keys(shared, "update keys.kek set wrapped = '\\x01' where destroyed_at is not null returning 1")
+
+
+def test_a_record_that_cannot_be_destroyed_keeps_no_other(shared: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that a broken store holds twice, among others of its owner, and of another owner."""
+    stuck, *others = (published(shared, f"D-{n}", months_ago(1)) for n in range(5))
+    others.append(published(shared, "D-5", months_ago(1), "fire"))
+    with shared.superuser() as admin:
+        columns = admin.exec_driver_sql(
+            "select string_agg(column_name, ', ') from information_schema.columns where table_schema = 'hub'"
+            " and table_name = 'incidents_history'"
+        ).scalar_one()
+        admin.exec_driver_sql(f"insert into hub.incidents_history ({columns}) select {columns} from hub.incidents where id = %s", (stuck,))
+    make_due(shared, stuck, *others)
+    housekeeping(shared.services, shared.database)
+    assert [status(shared, record) for record in others] == [404] * 5
+    assert status(shared, stuck) == 200
+    told = [line for line in capsys.readouterr().out.splitlines() if "can't be destroyed" in line]
+    assert len(told) == 1
+    assert f"record={stuck}" in told[0]
+    with shared.superuser() as admin:
+        admin.exec_driver_sql("delete from hub.incidents_history where id = %s", (stuck,))
+    housekeeping(shared.services, shared.database)
+    assert status(shared, stuck) == 404

@@ -99,7 +99,7 @@ FUNCTIONS = {
         "leaf_terms",
         "log_behind",
         *("cited_mou", "cited_boundary", "keys_of_parties"),
-        *(f"{name}_{what}" for name in DATASETS for what in ("revisions", "trace", "inventory", "listing")),
+        *(f"{name}_{what}" for name in DATASETS for what in ("revisions", "trace", "inventory", "listing", "blind_left")),
     },
     "hub_agreements": {"audit_append", *(f"{name}_relabel" for name in DATASETS)},
     "hub_keyd": {
@@ -112,7 +112,7 @@ FUNCTIONS = {
         *(
             f"{name}_{what}"
             for name in DATASETS
-            for what in ("covered", "shred_order", "living", "gone", "tag", "candidates", "matched", "to_index", "size", "reindex")
+            for what in ("covered", "shred_order", "living", "gone", "tag", "untag", "candidates", "matched", "to_index", "size", "reindex")
         ),
     },
     "hub_sequencer": {"add_audit_months", "log_behind"},
