@@ -17,7 +17,8 @@ from hub.leaf_chain import Signed
 HUB: Final = UUID(int=0)
 """Owner of the hub's own keys: of MAC keys (class 0) and of the audit log's literals."""
 MAC_LABELS: Final = ("content", "external-id", "field", "idempotency-key", "import", "import-digest", "request")
-"""What keyed hashes may be asked for. A blind index is not among them: whoever could ask for one could try out every phone number."""
+"""What keyed hashes may be asked for. A blind index is not among them: whoever could ask for one could try out every phone number
+in all records at once."""
 
 
 class Shredded(NotShared):
