@@ -34,6 +34,8 @@ from hub.records import Record
 
 PATIENCE_S = 2.0  # a request waits so long for labels; a hub that serves goes on with them
 DIFF_GOOD_FOR = timedelta(hours=24)
+# Nothing is published meanwhile. After the version's row: who compares holds that for as long as it takes to look at all records.
+_ALONE = "select pg_advisory_xact_lock(7201, 2)"
 Render = Callable[[Mou, Mapping[str, str]], bytes]  # an MOU and the names of organisations by slug → its document
 
 
@@ -162,8 +164,8 @@ class Lifecycle:
     def withdraw(self, actor: Actor, mou: str, version: int) -> Version:
         """Takes a version back that is not in force yet."""
         with transaction(self._engine) as tx:
-            tx.rows("begin; select pg_advisory_xact_lock(7201, 2)")
-            found = self._open(tx, actor, mou, version, "withdraw", *OPEN, begun=True)
+            found = self._open(tx, actor, mou, version, "withdraw", *OPEN)
+            tx.rows(_ALONE)
             step(tx, found, "withdrawn", self._clock())
             if found.state == "activating":
                 self.activation.call_off(tx, found.id)
@@ -198,8 +200,7 @@ class Lifecycle:
             Conflict: something that it needs doesn't hold; the message says what.
         """
         with transaction(self._engine) as tx:
-            tx.rows("begin; select pg_advisory_xact_lock(7201, 2)")
-            found = self._open(tx, actor, mou, version, "bring into force", "signed", begun=True)
+            found = self._open(tx, actor, mou, version, "bring into force", "signed")
             _provider(actor, found, "brings it into force")
             words, now = self._texts.read(found.source.encode()), self._clock()
             areas = self._valid(tx, words)
@@ -208,6 +209,7 @@ class Lifecycle:
             _still_good(tx, found, acknowledged, now)
             if now >= found.until:
                 raise Conflict(f"It ended on {words.in_force.until}: it would give nothing.")
+            tx.rows(_ALONE)
             step(tx, found, "activating", now)
             keep_areas(tx, found.id, words, areas)
             self.activation.begin(tx, found.id, words, found.provider_id, areas, actor.by)
@@ -275,10 +277,9 @@ class Lifecycle:
         self.activation.sweep(found.id, PATIENCE_S)
         return ended
 
-    def _open(self, tx: Transaction, actor: Actor, mou: str, version: int, to: str, *states: str, begun: bool = False) -> Version:
+    def _open(self, tx: Transaction, actor: Actor, mou: str, version: int, to: str, *states: str) -> Version:
         """The version, locked, in one of the states in which a step can be taken."""
-        if not begun:
-            tx.rows("begin")
+        tx.rows("begin")
         found = find(tx, actor, mou, version, lock=True)
         if found.state not in states:
             raise Conflict(f"{mou} version {version} is {found.state}: to {to} it, it must be {' or '.join(states)}.")

@@ -45,6 +45,8 @@ class Keeping:
 
     def apply(self, publisher: Publisher) -> None:
         """Has what is stored follow the rule, in batches; interrupted, it may be called again."""
+        with transaction(self.publishing.engine) as tx:
+            tx.rows("select pg_advisory_xact_lock(7201, 2)")  # what is being stored under the rule of before is there by then
         after = UUID(int=0)
         while True:
             with transaction(self.publishing.engine) as tx:

@@ -187,7 +187,7 @@ class Publishing:
             InvalidRecord: the retention of a record has ended.
             Conflict, PreconditionFailed, Unavailable
         """
-        macs = self._macs(publisher, batch)
+        macs, months = self._macs(publisher, batch), None
         for attempt in range(RETRIES):
             try:
                 if attempt == 0:
@@ -198,7 +198,9 @@ class Publishing:
                     plan = self._plan(publisher, batch, macs, known, months, check)
                 ready()
                 with transaction(self.engine) as tx:
-                    months = self.admit(tx, publisher, "begin; ")
+                    planned, months = months, self.admit(tx, publisher, "begin; ")
+                    if attempt == 0 and months != planned:
+                        continue  # it is kept by a rule that came while it was sealed
                     if attempt:
                         self._lock(tx, publisher, batch)
                         plan = self._plan(publisher, batch, macs, self._known(tx, publisher, batch), months, check)

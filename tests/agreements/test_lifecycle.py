@@ -1,6 +1,8 @@
 """The life of an agreement over HTTP: who may take which step, what each needs, what it opens and closes, and what the log says."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from hashlib import sha256
 from itertools import count
@@ -231,6 +233,27 @@ def test_what_is_coming_into_force_can_still_be_withdrawn(
     assert states(police, [name]) == {(name, 1): "withdrawn"}
     assert seen(hub, data()) is None
     assert (counted(hub, WRONG), counted(hub, DEAD)) == (0, 0)
+
+
+def test_who_waits_for_a_version_that_is_compared_keeps_nobody_from_publishing(
+    hub: World, parties: tuple[Party, Party, Party], data: Callable[..., Any]
+) -> None:
+    """An effect diff looks at all records, and holds the version as long."""
+    police, _, _ = parties
+    name = data()["mou"]
+    assert police.draft(data()).status_code == 201
+    with ThreadPoolExecutor(1) as pool, hub.superuser() as comparing:
+        comparing.exec_driver_sql("select from hub.mous where mou = %s for update", (name,))
+        withdrawn = pool.submit(police.step, "withdrawal", name)
+        waits = "select count(*) from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0"
+        until = time.monotonic() + 20
+        while comparing.exec_driver_sql(waits).scalar_one() == 0:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert hub.publish("fire", feature(f"W-{name}")).status_code == 201
+        assert not withdrawn.done()
+        comparing.rollback()
+        assert withdrawn.result(20).json()["state"] == "withdrawn"
 
 
 @pytest.mark.parametrize("who", ["consumer", "provider"])

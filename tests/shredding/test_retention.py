@@ -331,6 +331,26 @@ def test_a_batch_that_is_sealed_when_its_bucket_has_ended_is_told_that_it_comes_
         assert answer.status_code == 409, "worth repeating: the hub's own day is about to end"
 
 
+def test_what_is_sealed_while_a_rule_comes_is_kept_by_that_rule(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would stay for good: the rule was applied before it was there."""
+    keep(shared, "police", None)
+    seal, done = Publishing._seal, list[int]()
+
+    def late(self: Publishing, *arguments: Any) -> None:
+        seal(self, *arguments)
+        if not done:
+            done.append(1)
+            keep(shared, "police", MONTHS)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Publishing, "_seal", late)
+        record = published(shared, "R-1", months_ago(9))
+    assert rows(shared, "select kept_until from hub.incidents where id = cast(:r as uuid)", r=record) == [
+        (kept_until(months_ago(9), MONTHS),)
+    ]
+    assert done == [1]
+
+
 def test_a_destroyed_key_cannot_be_put_back(shared: World) -> None:
     in_keys(
         shared,
