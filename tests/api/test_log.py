@@ -11,7 +11,7 @@ from hub.audit.tree import consistent, included, leaf_hash, node_hash
 from hub.db import owner_transaction
 from hub.workers.sequencing import log_key
 from tests.api.asking import problem
-from tests.audit.test_bundle import settle
+from tests.audit.bundles import settle
 from tests.world import World
 
 CLINIC = Cosigner("clinic.example/witness", bytes(32))

@@ -9,7 +9,7 @@ from hub.audit.export import Wanted
 from hub.audit.leaf import By, Event, Share, event_id
 from hub.audit.log import Search, append
 from hub.db import transaction
-from tests.audit.test_bundle import made, play, rows, settle, settle_tree, trusted, verdict
+from tests.audit.bundles import made, play, rows, settle, settle_tree, trusted, verdict
 from tests.commands import Run, environment, refused
 from tests.world import World
 

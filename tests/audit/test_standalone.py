@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.audit.test_bundle import made, play, trusted_text
+from tests.audit.bundles import made, play, trusted_text
 from tests.conftest import ROOT
 from tests.world import World
 

@@ -10,7 +10,7 @@ import pytest
 
 from hub.db import Transaction
 from tests.agreements.duties import OWED
-from tests.audit.test_bundle import rows
+from tests.audit.bundles import rows
 from tests.world import World, feature, grant
 
 ITEMS = "/collections/incidents/items"

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hub.audit.watch import BEHIND, CHAIN, MISSING, WITNESSES, Watch
 from hub.leaf_chain import chained, statement
-from tests.audit.test_bundle import alter, rows, settle
+from tests.audit.bundles import alter, rows, settle
 from tests.world import World, feature, grant
 
 ITEMS = "/collections/incidents/items"
