@@ -63,7 +63,7 @@ def counting(world: World, records: list[dict[str, Any]], tmp_path_factory: pyte
     ]
     world.mou(folder, "MOU-2", "police", "refused", [grant("count", **alone)], refuse=never)
     world.mou(
-        folder, "MOU-3", "police", "windowed", [grant("count", **alone, occurred={"lookback": f"P{(NOW - _months_ago(2)).days + 1}D"})]
+        folder, "MOU-3", "police", "windowed", [grant("count", **alone, occurred={"lookback": f"P{(NOW - _months_ago(2)).days + 2}D"})]
     )
     world.mou(folder, "MOU-4", "police", "reader", [grant("see")])
     assert world.publish("police", *records).status_code == 201
