@@ -38,7 +38,7 @@ _EXPIRIES = """
 select i.idx, (select max(h.idx) from hub.heads_leaves h where h.idx < (l.leaf::jsonb#>>'{asked,places}')::bigint)
 from hub.audit_leaves l join hub.log_index i on i.leaf = l.id
 where l.terms @> array[%s] and l.owner is null and l.leaf::jsonb->>'decision' = 'permit'
-  and jsonb_typeof(l.leaf::jsonb#>'{asked,places}') = 'number' and i.idx < %s"""
+  and l.leaf::jsonb#>>'{asked,places}' ~ '^[0-9]{1,18}$' and i.idx < %s"""
 _STRAYS = """
 select l.event::text from hub.audit_leaves l
 where not exists (select from hub.log_index i where i.leaf = l.id) and not exists (select from hub.log_pending p where p.leaf = l.id)
