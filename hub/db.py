@@ -203,15 +203,11 @@ def transaction(engine: sa.Engine) -> Iterator[Transaction]:
                 raise Unavailable("The database gave no connection.")
             connection.autocommit = True
             yield Transaction(connection, pooled.info)
-        except BaseException:
-            # A connection that failed mid-way is not worth finding out about.
-            if connection is not None and (connection.closed or not _rolled_back(connection)):
-                pooled.invalidate()
-            raise
-        else:
-            _rolled_back(connection)
         finally:
-            if connection is not None and pooled.is_valid and not connection.closed:
+            # Nobody else is given a connection that failed mid-way, or whose transaction would not end.
+            if connection is not None and not _rolled_back(connection):
+                pooled.invalidate()
+            elif connection is not None:
                 connection.autocommit = False
             pooled.close()
 

@@ -5,7 +5,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InvalidRequestError
 
-from hub import localdb
+from hub import db, localdb
 from hub.db import lost, passing_faults, transaction
 from hub.errors import Unavailable
 
@@ -47,6 +47,23 @@ def test_a_pool_whose_new_connections_are_dead_at_once_passes(cluster: localdb.C
     assert len(set(map(id, refused))) == 2
     with transaction(engine) as tx:
         assert tx.rows("select 1") == [(1,)]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["ends", "does not end"])
+def test_a_connection_whose_transaction_does_not_end_is_given_to_nobody_else(
+    cluster: localdb.Cluster, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """A time limit may strike the very statement that ends it."""
+    engine = sa.create_engine(cluster.url(), pool_size=1, max_overflow=0)
+    with transaction(engine) as tx:
+        ((first,),) = tx.rows("begin; select pg_backend_pid()")
+        if not ends:
+            monkeypatch.setattr(db, "_rolled_back", lambda _connection: False)
+    monkeypatch.undo()
+    with transaction(engine) as tx:
+        assert (tx.rows("select pg_backend_pid()") == [(first,)]) is ends
+        assert tx.rows("begin") == []
     engine.dispose()
 
 

@@ -13,7 +13,7 @@ import psycopg2
 import sqlalchemy as sa
 
 from hub.audit.leaf import Event, Leaf, Share, leaves
-from hub.audit.search import AFRESH, Finder, Search, Span, showing
+from hub.audit.search import Finder, Search, Span, showing
 from hub.audit.summary import AT_ONCE, Summary, summarise
 from hub.db import Transaction, lost, transaction
 from hub.errors import HubError, NotAuthenticated, Unavailable
@@ -225,7 +225,7 @@ class Log:
 
 
 def _entries(tx: Transaction, ids: Sequence[int]) -> list[Entry]:
-    rows = tx.rows(f"{AFRESH}select id, leaf, leaf_hash from hub.audit_leaves where id = any(%s) order by id desc", (list(ids),))
+    rows = tx.rows("select id, leaf, leaf_hash from hub.audit_leaves where id = any(%s) order by id desc", (list(ids),))
     return [_entry(*row) for row in rows]
 
 
@@ -244,5 +244,5 @@ def _rest(finder: Finder, ids: Sequence[int], search: Search) -> Span | None:
 def _time_of(tx: Transaction, rest: Span, search: Search) -> datetime | None:
     """The time of the leaf that was looked at last."""
     last = "id < %s order by id desc" if search.after is not None else "id > %s order by id"
-    found = tx.rows(f"{AFRESH}select at from hub.audit_leaves where {last} limit 1", (rest.low if search.after is not None else rest.high,))
+    found = tx.rows(f"select at from hub.audit_leaves where {last} limit 1", (rest.low if search.after is not None else rest.high,))
     return found[0][0] if found else None

@@ -10,6 +10,7 @@ there are none elsewhere.
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -32,10 +33,9 @@ CROSSED = (
     "set local enable_seqscan = off; set local enable_indexscan = off; set local work_mem = '32MB';"
     " set local random_page_cost = 100; set local seq_page_cost = 100"
 )
-AFRESH = "rollback; begin read only; "  # without the settings of a search, its time limit among them
 # The base64 of a bitmap holds no quote. Taking it out here spares parsing leaves that show something else.
 _SHOWN = "id, type, split_part(split_part(leaf, '\"revisions\":\"', 2), '\"', 1)"
-_BITMAPS = f"{AFRESH}select {_SHOWN} from hub.audit_leaves where id = any(%s)"
+_BITMAPS = f"select {_SHOWN} from hub.audit_leaves where id = any(%s)"
 DECISIONS = ("permit", "refuse", "absent")
 TERMS = ("type", "decision", "purpose", "case", "owner", "dataset", "organisation", "client", "person", "session", "mou", "grant")
 
@@ -239,10 +239,17 @@ class Finder:
             if self._deadline is None:
                 raise
             return None
+        self._settle()
         if count == self._most:
             return None
         self._cover(part)
         return found
+
+    def _settle(self) -> None:
+        """A time limit that is reached just as its statement ends strikes the next one. That is this."""
+        if self._deadline is not None:
+            with suppress(psycopg2.errors.QueryCanceled):
+                self._tx.rows("select 1")
 
     def _by_time(self) -> list[int]:
         """With a filter by time: all matches, where it holds for few leaves. Else those that lie before the ids at which leaves of that
@@ -280,7 +287,8 @@ class Finder:
         return max(MANY, self._search.limit) + 1
 
     def _ask(self, settings: str, statement: str, **more: int) -> list[tuple[Any, ...]]:
-        return self._tx.rows(f"{AFRESH}{settings}; {statement}", self._values | more)
+        # One message is one transaction, and its settings end with it. One left open would keep its time limit, also for what ends it.
+        return self._tx.rows(f"{settings}; {statement}", self._values | more)
 
 
 def showing(tx: Transaction, finder: Finder, ids: Sequence[int], search: Search, most: int) -> list[int]:

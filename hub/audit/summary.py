@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from hub.audit.search import AFRESH, Finder, Search, showing
+from hub.audit.search import Finder, Search, showing
 from hub.db import Transaction
 
 COUNTED_BY = ("organisation", "person", "client", "purpose", "mou", "grant", "type", "decision")
 AT_ONCE = 5_000  # leaves
 _TERMS = (
-    f"{AFRESH}select t, count(*), min(at), max(at) from hub.audit_leaves l, lateral (select distinct unnest(l.terms)) u(t)"
+    "select t, count(*), min(at), max(at) from hub.audit_leaves l, lateral (select distinct unnest(l.terms)) u(t)"
     " where id = any(%s) and split_part(t, ':', 1) = any(%s) group by t"
 )
 

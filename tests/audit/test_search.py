@@ -1,6 +1,7 @@
 """Searches of the log find exactly what a look at every leaf finds, whichever way they take, and in bounded steps."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,14 @@ from uuid import UUID
 import pytest
 import shapely
 import sqlalchemy as sa
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from hub.audit import log as log_module
 from hub.audit import search as search_module
 from hub.audit.leaf import By, Event, Share, leaves, revisions_in
 from hub.audit.log import Entry, Log, Search
+from hub.db import Transaction, transaction
+from hub.errors import Unavailable
 from hub.geo import Box, Point
 from tests.world import World
 
@@ -264,6 +268,49 @@ def test_a_count_that_takes_too_long_says_how_far_back_it_goes(scene: Scene, mon
     assert part.back_to is not None
     assert 0 < part.entries < whole.entries
     assert sum(g.entries for g in part.groups["decision"]) == part.entries
+
+
+class Late(Transaction):
+    """A time limit that is reached as its statement ends: PostgreSQL then cancels the next one. `struck`: how many it did."""
+
+    struck = 0
+
+    def rows(self, statement: str, arguments: Any = ()) -> list[tuple[Any, ...]]:
+        if getattr(self, "_limited", False):
+            self._limited = False
+            Late.struck += 1
+            super().rows("set statement_timeout = '1ms'")
+            try:
+                super().rows("select pg_sleep(1)")
+            finally:
+                super().rows("reset statement_timeout")
+        self._limited = "statement_timeout" in statement
+        return super().rows(statement, arguments)
+
+
+def test_a_time_limit_strikes_nothing_that_comes_after_the_statement_it_was_meant_for(
+    world: World, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "STRIDE", 25)
+    monkeypatch.setattr(search_module, "MANY", 12)
+    given = Search(organisation="two", purpose="safety", since=BEGAN)
+    wanted = len(scene.matching(given))
+    Late.struck = 0
+    with transaction(world.database.auditor) as tx:
+        late = Late(tx._connection, {})
+        finder = search_module.Finder(late, given, time.monotonic() + 60)
+        found = 0
+        for batch in finder.batches():
+            found += len(batch)
+            assert tx._connection.info.transaction_status == TRANSACTION_STATUS_IDLE  # nothing is open that would keep a limit
+            assert tx.rows("show statement_timeout") == [("30s",)]
+        assert found == wanted
+    assert Late.struck
+    monkeypatch.setattr(search_module.Finder, "_settle", lambda _self: None)  # the control
+    with pytest.raises(Unavailable), transaction(world.database.auditor) as tx:
+        late = Late(tx._connection, {})
+        list(search_module.Finder(late, given, time.monotonic() + 60).batches())
+        late.rows("select 1")
 
 
 def test_who_saw_a_record_ends_with_the_leaf_that_published_it(world: World, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
