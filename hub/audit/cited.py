@@ -38,16 +38,16 @@ class Agreements:
 
     def cited(self, leaf: Mapping[str, Any]) -> Iterator[str]:
         """What is wrong with what a leaf cites, and with what it says was shown."""
-        for under in leaf.get("under", ()):
+        unders = leaf.get("under", ())
+        for under in unders:
             digest = self._digests.get((under["mou"], under["version"]))
             if digest is None:
                 yield f"cites {under['mou']} version {under['version']}, which the bundle lacks."
             elif digest != under["sha256"]:
                 yield f"cites another file of {under['mou']} version {under['version']} than the bundle has."
-        shown, owner = leaf.get("shown", {}), leaf.get("owner")
-        given = leaf["type"] in bundle.GIVING and leaf["decision"] == "permit" and "revisions" in shown
-        if given and leaf["by"].get("organisation") != owner and not leaf.get("under"):
-            yield f"shows {shown.get('count')} records of {owner} to another organisation, and cites no agreement."
+        owner, given = leaf.get("owner"), leaf["type"] in bundle.GIVING and leaf["decision"] == "permit"
+        if given and not unders and leaf["by"].get("organisation") != owner and "revisions" in leaf.get("shown", {}):
+            yield f"shows {leaf['shown'].get('count')} records of {owner} to another organisation, and cites no agreement."
         if self._replay is not None:
             yield from (f"does not fit: {sentence}." for sentence in self._replay(leaf, self.files))
 

@@ -9,12 +9,15 @@ entry out, adds one or moves one changes every later head; and whoever shows an 
 alone can't show that all entries were presented.
 """
 
+from collections.abc import Iterable
 from datetime import timedelta
 from hashlib import sha256
+from struct import Struct
 from typing import Final, NamedTuple
 
 TYPE: Final = "heads"
 WHOLE_EVERY: Final = timedelta(hours=1)
+_PLACES: Final = Struct(">QQ")
 
 
 class Head(NamedTuple):
@@ -23,10 +26,13 @@ class Head(NamedTuple):
     n: int
     chain: bytes
 
-    def follow(self, index: int, leaf_hash: bytes) -> "Head":
-        """With one leaf more, which is at `index` of the tree."""
-        n = self.n + 1
-        return Head(n, sha256(self.chain + n.to_bytes(8, "big") + index.to_bytes(8, "big") + leaf_hash).digest())
+    def follow(self, links: Iterable[tuple[int, bytes]]) -> "Head":
+        """With more leaves; of each its place in the tree and its hash."""
+        n, chain = self
+        for index, leaf_hash in links:
+            n += 1
+            chain = sha256(chain + _PLACES.pack(n, index) + leaf_hash).digest()
+        return Head(n, chain)
 
 
 def start(owner: str) -> Head:

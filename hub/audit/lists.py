@@ -7,7 +7,7 @@ before which place. How old a place is shows by the leaves before it; heads leav
 from base64 import b64decode
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, pairwise
@@ -80,22 +80,23 @@ class Lists:
         if pinned is not None and (len(links) < pinned.n or self._head(owner, pinned.n) != pinned):
             yield f"The list of {whose(owner)} does not go on from the {pinned.n} leaves that were verified before."
 
-    def entry(self, index: int, leaf: Mapping[str, Any]) -> Iterator[str]:
-        """What is wrong between the leaf at a place, which is no heads leaf, and the lists."""
-        self._note(index, leaf)
+    def entry(self, index: int, at: datetime, leaf: Mapping[str, Any]) -> Iterator[str]:
+        """What is wrong between the leaf at a place and of a time, which is no heads leaf, and the lists."""
+        self._note(index, at)
         owner = leaf.get("owner") or ""
-        if owner in self._places and index not in self._places[owner]:
+        if index not in self._places.get(owner, (index,)):
             yield f"Entry {index} is about {whose(owner)} and is not in that list."
         if leaf["type"] == EXPIRY and leaf["decision"] == "permit":
-            yield from self._expiry(index, leaf)
+            yield from self._expiry(index, at, leaf)
 
-    def heads(self, index: int, leaf: Mapping[str, Any]) -> Iterator[str]:
-        """What is wrong between a heads leaf and the lists. Entries come in the order of the tree."""
+    def heads(self, index: int, at: datetime, leaf: Mapping[str, Any]) -> Iterator[str]:
+        """What is wrong between a heads leaf of a time and the lists. Entries come in the order of the tree."""
         if index in self._owners:
             yield f"Entry {index} says that it is a heads leaf, and is in the list of an owner."
             return
         self._heads.add(index)
-        self._last = index, (at := self._note(index, leaf))
+        self._last = index, at
+        self._note(index, at)
         for owner, (n, chain) in leaf["heads"].items():
             if owner not in self.links:
                 continue
@@ -131,11 +132,11 @@ class Lists:
             if owner not in self.links:
                 yield f"The bundle says that the list of {whose(owner)} is complete, and doesn't have it."
 
-    def reach(self, owner: str, bodies: Collection[int]) -> Reach:
+    def reach(self, owner: str, bodies: Set[int]) -> Reach:
         """How far a list that holds goes."""
         index, n, at = self._told[owner]
         places = self._places[owner]
-        gone = [place for place in places if place not in bodies]
+        gone = places - bodies
         return Reach(n, index, at, len(places) - len(gone), sum(map(self.expired, gone)))
 
     @property
@@ -143,17 +144,16 @@ class Lists:
         """Whose lists are told of to their end."""
         return [owner for owner, links in self.links.items() if owner in self._told and self._told[owner][1] == len(links)]
 
-    def whole(self, bodies: Collection[int]) -> Iterator[str]:
+    def whole(self, bodies: Set[int]) -> Iterator[str]:
         """What is wrong with the lists of a whole log: every place is in one of them or is a heads leaf, and every body is there."""
         for index in sorted(index for index, lists in self._owners.items() if lists > 1):
             yield f"Place {index} is in more than one list."
-        for index in range(self._size):
-            if index in self._heads:
-                continue
-            if index not in self._owners:
-                there = "is no heads leaf" if index in bodies else "its leaf is missing"
-                yield f"Place {index} is in nobody's list, and {there}."
-            elif index not in bodies and not self.expired(index):
+        every = set(range(self._size)) - self._heads
+        for index in sorted(every - self._owners.keys()):
+            there = "is no heads leaf" if index in bodies else "its leaf is missing"
+            yield f"Place {index} is in nobody's list, and {there}."
+        for index in sorted((every & self._owners.keys()) - bodies):
+            if not self.expired(index):
                 yield f"The leaf at {index} is missing: its body was deleted."
 
     def notes(self) -> Iterator[str]:
@@ -170,14 +170,12 @@ class Lists:
         before = bisect_left(self._seen, index)
         return latest is not None and (before == 0 or self._times[before - 1] < latest + LATE)
 
-    def _note(self, index: int, leaf: Mapping[str, Any]) -> datetime:
-        at = time_of(leaf)
+    def _note(self, index: int, at: datetime) -> None:
         self._seen.append(index)
         self._times.append(at)
-        return at
 
-    def _expiry(self, index: int, leaf: Mapping[str, Any]) -> Iterator[str]:
-        asked, at = leaf["asked"], time_of(leaf)
+    def _expiry(self, index: int, at: datetime, leaf: Mapping[str, Any]) -> Iterator[str]:
+        asked = leaf["asked"]
         before, month = int(asked["places"]), datetime.strptime(asked["before"], "%Y-%m").replace(tzinfo=UTC)
         if before > index or "owner" in leaf:
             yield f"Entry {index} says that bodies before place {before} were removed, which can't be."
@@ -190,22 +188,12 @@ class Lists:
         head = self._known.get(owner)
         if head is None or head.n > n:
             head = start(owner)
-        for index, digest in self.links[owner][head.n : n]:
-            head = head.follow(index, digest)
-        self._known[owner] = head
+        self._known[owner] = head = head.follow(self.links[owner][head.n : n])
         return head
 
     def head_of(self, owner: str) -> Head:
         """Of the whole list."""
         return self._head(owner, len(self.links[owner]))
-
-
-def time_of(leaf: Mapping[str, Any]) -> datetime:
-    """Raises ValueError, KeyError or TypeError: it has none."""
-    at = datetime.fromisoformat(leaf["at"])
-    if at.tzinfo is None:
-        raise ValueError("its time has no zone")
-    return at
 
 
 def whose(owner: str) -> str:

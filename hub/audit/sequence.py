@@ -200,7 +200,7 @@ class Sequencer:
         rows: list[Row] = []
         for leaf, digest, owner in taken:
             index = size + len(rows)
-            heads[owner] = heads.get(owner, start(owner)).follow(index, bytes(digest))
+            heads[owner] = heads.get(owner, start(owner)).follow([(index, bytes(digest))])
             told.add(owner)
             rows.append((index, leaf, bytes(digest), owner, heads[owner].n))
         owners = sorted(told)

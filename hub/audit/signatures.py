@@ -13,7 +13,6 @@ from uuid import UUID
 import orjson
 
 from hub.audit import bundle
-from hub.audit.lists import time_of
 from hub.leaf_chain import NOTHING, Signed, genuine, verified
 
 SETTLED: Final = timedelta(minutes=2)
@@ -61,14 +60,14 @@ class Signatures:
         self._before = entry.n, entry.chain
         self._chains[entry.n] = entry.chain
 
-    def entry(self, index: int, leaf: Mapping[str, Any], digest: bytes) -> None:
-        """Notes the leaf at a place, which is no heads leaf. Entries come in the order of the tree."""
-        at, n = time_of(leaf), self._by_leaf.get(digest)
-        by_operator = leaf["type"] == "audit" and leaf["by"].get("client") == "cli"  # which answers without the key process
+    def entry(self, index: int, at: datetime, leaf: Mapping[str, Any], digest: bytes) -> None:
+        """Notes the leaf at a place and of a time, which is no heads leaf. Entries come in the order of the tree."""
+        n, kind = self._by_leaf.get(digest), leaf["type"]
         if n is not None:
             self._at[n] = at
             self._last = index, at
-        elif leaf["type"] in bundle.DISCLOSING and index >= self._since and not by_operator:
+        # The command line reads the log without the key process.
+        elif kind in bundle.DISCLOSING and index >= self._since and (kind != "audit" or leaf["by"].get("client") != "cli"):
             self._unsigned.append((index, at))
 
     def heads(self, index: int, leaf: Mapping[str, Any]) -> Iterator[str]:

@@ -263,13 +263,14 @@ class _Verifier:
                 found.fail(f"Entry {index} is no leaf that can be read: {error!r}.")
 
     def _wrong_with(self, index: int, leaf: Mapping[str, Any], digest: bytes) -> Iterator[str]:
-        self._verdict.kinds[leaf["type"]] += 1
-        if leaf["type"] == HEADS:
-            yield from self._lists.heads(index, leaf)
+        kind, at = leaf["type"], time_of(leaf)
+        self._verdict.kinds[kind] += 1
+        if kind == HEADS:
+            yield from self._lists.heads(index, at, leaf)
             yield from self._signatures.heads(index, leaf)
             return
-        yield from self._lists.entry(index, leaf)
-        self._signatures.entry(index, leaf, digest)
+        yield from self._lists.entry(index, at, leaf)
+        self._signatures.entry(index, at, leaf, digest)
         for sentence in self._agreements.cited(leaf):
             yield f"Entry {index} {sentence}"
 
@@ -295,3 +296,11 @@ def missing_of(owner: str, found: Verdict) -> Iterator[str]:
     reach = found.complete.get(owner)
     if reach is not None and reach.missing:
         yield f"{reach.missing} leaves of the list of {owner} are not in the bundle: they were left out, or their bodies were deleted."
+
+
+def time_of(leaf: Mapping[str, Any]) -> datetime:
+    """Raises ValueError, KeyError or TypeError: it has none."""
+    at = datetime.fromisoformat(leaf["at"])
+    if at.tzinfo is None:
+        raise ValueError("its time has no zone")
+    return at

@@ -278,7 +278,7 @@ def chains(world: World) -> None:
     for (owner,) in rows(world, "select owner from hub.log_heads"):
         head = start(owner)
         for idx, digest in rows(world, f"select idx, leaf_hash from hub.log_index where owner = '{owner}' order by n"):
-            head = head.follow(idx, bytes(digest))
+            head = head.follow([(idx, bytes(digest))])
         alter(world, f"update hub.log_heads set chain = '\\x{head.chain.hex()}' where owner = '{owner}'")
 
 

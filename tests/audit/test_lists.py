@@ -12,6 +12,7 @@ from hub.audit import bundle
 from hub.audit.heads import start
 from hub.audit.leaf import instant
 from hub.audit.lists import Lists
+from hub.audit.verify import time_of
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -31,7 +32,7 @@ class Log:
             else:
                 digest = sha256(b"%d" % index).digest()
                 self.chains.setdefault(owner, []).append((index, digest))
-                heads[owner] = heads[owner].follow(index, digest)
+                heads[owner] = heads[owner].follow([(index, digest)])
                 owned = {"owner": owner} if owner else {}
                 self.bodies.append({"type": "query", "at": instant(at), "decision": "permit", **owned})
 
@@ -43,7 +44,8 @@ class Log:
         bodies = {index for index in range(len(self.leaves)) if index not in set(left_out)}
         for index in sorted(bodies):
             body = self.bodies[index]
-            wrong += lists.heads(index, body) if body["type"] == "heads" else lists.entry(index, body)
+            at = time_of(body)
+            wrong += lists.heads(index, at, body) if body["type"] == "heads" else lists.entry(index, at, body)
         wrong += lists.end(bodies, ())
         return lists, wrong, bodies
 

@@ -111,7 +111,7 @@ def test_the_heads_leaf_tells_the_chain_that_anybody_can_compute(hub: Hub) -> No
             assert all(heads[o] == told[o] for o in body["heads"])
             assert body.get("whole", False) is (idx == 2)  # the first tells of all
         else:
-            heads[owner] = heads.get(owner, start(owner)).follow(idx, bytes(digest))
+            heads[owner] = heads.get(owner, start(owner)).follow([(idx, bytes(digest))])
             assert heads[owner].n == n
     assert told == heads
     assert {o: h.n for o, h in heads.items()} == {"police": 3, "fire": 1, "": 1}
@@ -291,7 +291,7 @@ def test_lists_that_were_altered_are_not_built_upon(hub: Hub) -> None:
         hub.add("police")
         hub.sequencer.take()
     assert hub.rows("select count from hub.log_heads where owner = 'police'") == [(3,)]
-    head = start("police").follow(*hub.rows("select idx, leaf_hash from hub.log_index where owner = 'police' order by n limit 1")[0])
+    head = start("police").follow(hub.rows("select idx, leaf_hash from hub.log_index where owner = 'police' order by n limit 1"))
     hub.alter(f"update hub.log_heads set count = 1, chain = '\\x{head.chain.hex()}' where owner = 'police'")
     hub.add("police")
     with pytest.raises(PutBack, match="owners' lists in the audit log are not those"):

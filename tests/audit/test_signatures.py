@@ -10,7 +10,6 @@ from uuid import UUID
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from hub.audit.leaf import instant
 from hub.audit.signatures import Signatures
 from hub.leaf_chain import NOTHING, chained, statement
 
@@ -43,7 +42,7 @@ def looked_at(signed: int, minutes: dict[int, float], heads: int | None = None, 
         if n not in set(dropped):
             wrong += found.read(line)
     for index, (n, after) in enumerate(minutes.items()):
-        found.entry(index, {"type": "query", "at": instant(NOW + timedelta(minutes=after)), "by": {}}, leaf(n))
+        found.entry(index, NOW + timedelta(minutes=after), {"type": "query", "by": {}}, leaf(n))
     if heads is not None:
         wrong += found.heads(len(minutes), {"signed": [heads, b64encode(lines[heads - 1][1]).decode()]})
     wrong += found.end({leaf(n) for n in minutes}, True)
@@ -82,7 +81,7 @@ def test_accesses_that_go_on_unsigned_for_long_are_told() -> None:
 def test_unsigned_accesses_are_named() -> None:
     found = Signatures({PUBLIC}, 0, True)
     for index in range(30):
-        found.entry(index, {"type": "query", "at": instant(NOW), "by": {}}, leaf(index))
+        found.entry(index, NOW, {"type": "query", "by": {}}, leaf(index))
     (note,) = found.notes()
     assert note.startswith("30 accesses were not signed")
     assert note.endswith("Entries 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19 and 10 more.")
@@ -91,5 +90,5 @@ def test_unsigned_accesses_are_named() -> None:
 def test_a_key_that_is_not_trusted_signs_nothing() -> None:
     found = Signatures({bytes(32)}, 0, True)
     assert [*found.read(chain(1)[0][0])] == ["Signature 1 is by a key that is not trusted as the key process's."]
-    found.entry(0, {"type": "query", "at": instant(NOW), "by": {}}, leaf(1))
+    found.entry(0, NOW, {"type": "query", "by": {}}, leaf(1))
     assert found.unsigned == [0]
