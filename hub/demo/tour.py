@@ -74,6 +74,8 @@ def _commands() -> list[str]:
         f"$ {hub} audit list --type query",
         "",
         f"Two witnesses, as if two partners ran them, cosign the log; how far they are: {hub} log status",
+        f"Verified without the hub, with both of them wanted: HUB_WITNESS_QUORUM=2 {hub} audit trust > trust.json",
+        f"then HUB_WITNESS_QUORUM=2 {hub} audit export --out log.zip and {hub}-verify log.zip --keys trust.json --all",
     ]
 
 
