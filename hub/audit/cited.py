@@ -45,7 +45,8 @@ class Agreements:
                 yield f"cites {under['mou']} version {under['version']}, which the bundle lacks."
             elif digest != under["sha256"]:
                 yield f"cites another file of {under['mou']} version {under['version']} than the bundle has."
-        owner, given = leaf.get("owner"), leaf["type"] in bundle.GIVING and leaf["decision"] == "permit"
+        owner = leaf.get("owner")
+        given = leaf["type"] in bundle.GIVING and leaf["decision"] == "permit"
         if given and not unders and leaf["by"].get("organisation") != owner and "revisions" in leaf.get("shown", {}):
             yield f"shows {leaf['shown'].get('count')} records of {owner} to another organisation, and cites no agreement."
         if self._replay is not None:

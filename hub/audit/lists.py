@@ -144,16 +144,17 @@ class Lists:
         """Whose lists are told of to their end."""
         return [owner for owner, links in self.links.items() if owner in self._told and self._told[owner][1] == len(links)]
 
-    def whole(self, bodies: Set[int]) -> Iterator[str]:
+    def whole(self, bodies: Collection[int]) -> Iterator[str]:
         """What is wrong with the lists of a whole log: every place is in one of them or is a heads leaf, and every body is there."""
         for index in sorted(index for index, lists in self._owners.items() if lists > 1):
             yield f"Place {index} is in more than one list."
-        every = set(range(self._size)) - self._heads
-        for index in sorted(every - self._owners.keys()):
-            there = "is no heads leaf" if index in bodies else "its leaf is missing"
-            yield f"Place {index} is in nobody's list, and {there}."
-        for index in sorted((every & self._owners.keys()) - bodies):
-            if not self.expired(index):
+        for index in range(self._size):
+            if index in self._heads:
+                continue
+            if index not in self._owners:
+                there = "is no heads leaf" if index in bodies else "its leaf is missing"
+                yield f"Place {index} is in nobody's list, and {there}."
+            elif index not in bodies and not self.expired(index):
                 yield f"The leaf at {index} is missing: its body was deleted."
 
     def notes(self) -> Iterator[str]:

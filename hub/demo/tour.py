@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from hub.demo import witnesses
 from hub.demo.partners import PEOPLE
 from hub.demo.publishing import told
 from hub.demo.sources import SOURCES
@@ -60,7 +61,7 @@ def _tour(settings: Settings) -> list[str]:
 
 
 def _commands() -> list[str]:
-    hub = _hub()
+    hub, wanted = _hub(), f"HUB_WITNESS_QUORUM={len(witnesses.NAMES)}"
     return [
         "The same by program, in another terminal, from this folder:",
         "",
@@ -74,8 +75,8 @@ def _commands() -> list[str]:
         f"$ {hub} audit list --type query",
         "",
         f"Two witnesses, as if two partners ran them, cosign the log; how far they are: {hub} log status",
-        f"Verified without the hub, with both of them wanted: HUB_WITNESS_QUORUM=2 {hub} audit trust > trust.json",
-        f"then HUB_WITNESS_QUORUM=2 {hub} audit export --out log.zip and {hub}-verify log.zip --keys trust.json --all",
+        f"Verified without the hub, with both of them wanted: {wanted} {hub} audit trust > trust.json",
+        f"then {wanted} {hub} audit export --out log.zip and {hub}-verify log.zip --keys trust.json --all",
     ]
 
 
